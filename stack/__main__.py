@@ -1,0 +1,121 @@
+"""The commands behind the Makefile's targets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+
+from stack import processes
+from stack.settings import REPO, Settings, StackError
+from stack.up import say, up
+
+
+def down(settings: Settings) -> int:
+    """Stop whatever runs on the state folder, the remains of a killed run too."""
+    from stack.database import Database
+
+    running = processes.ours(settings)
+    supervisor = _supervisor(settings)
+    if supervisor:
+        # It stops the others in order.
+        processes.end(supervisor, patience=30)
+    processes.end(processes.ours(settings))
+    database_ran = False
+    if (settings.pgdata / "PG_VERSION").exists():
+        database = Database(settings)
+        database_ran = database.running
+        database.stop()
+    say("Stopped." if running or supervisor or database_ran else "Nothing was running.")
+    return 0
+
+
+def _supervisor(settings: Settings) -> list:
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+            if line[1:4] == ["-m", "stack", "up"] and process.pid != os.getpid():
+                state = process.environ().get("COURSE_STATE") or str(REPO / ".state")
+                if os.path.realpath(state) == str(settings.state) or (
+                    process.cwd() == str(REPO) and state == str(settings.state)
+                ):
+                    found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+def clean(settings: Settings, *, yes: bool) -> int:
+    """Delete the state folder, after asking."""
+    if not settings.state.exists():
+        say("There is no state to delete.")
+        return 0
+    if not yes:
+        try:
+            answer = input(f"Delete {settings.state} with all runs, connections and vectors? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            say("Kept.")
+            return 1
+    down(settings)
+    shutil.rmtree(settings.state)
+    say(f"Deleted {settings.state}.")
+    return 0
+
+
+def env(settings: Settings) -> int:
+    """Print the exports that make plain ``airflow`` commands work; the database is started if it must be."""
+    from stack.database import Database
+
+    settings.prepare()
+    variables = settings.environment(Database(settings).start())
+    variables.pop("NO_PROXY"), variables.pop("no_proxy")
+    for name, value in variables.items():
+        sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status of the command."""
+    parser = argparse.ArgumentParser(prog="python -m stack", description=__doc__)
+    sub = parser.add_subparsers(dest="command", required=True)
+    sub.add_parser("up", help="start everything and stay")
+    sub.add_parser("down", help="stop everything")
+    sub.add_parser("clean", help="delete the state folder").add_argument(
+        "--yes", action="store_true", help="do not ask"
+    )
+    sub.add_parser("env", help='print exports for a shell: eval "$(make -s env)"')
+    lesson = sub.add_parser("lesson", help="run one lesson and show its answer")
+    lesson.add_argument("dag", help="a lesson's id or the beginning of it, like 114_01_03")
+    lesson.add_argument("-v", "--verbose", action="store_true", help="show the tasks' logs")
+    lesson.add_argument("--conf", default=None, help='params as JSON, like \'{"question": "…"}\'')
+    sub.add_parser("course", help="run every lesson and print the table")
+    args = parser.parse_args(argv)
+    try:
+        settings = Settings.load()
+        if args.command == "up":
+            return up(settings)
+        if args.command == "down":
+            return down(settings)
+        if args.command == "clean":
+            return clean(settings, yes=args.yes)
+        if args.command == "env":
+            return env(settings)
+        from stack import lessons
+
+        if args.command == "lesson":
+            return lessons.run_one(settings, args.dag, conf=args.conf, verbose=args.verbose)
+        return lessons.run_all(settings)
+    except StackError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
