@@ -156,7 +156,8 @@ class Answerer:
         telling = [w for w in re.findall(r"[\w.,\-]*\d[\w.,\-]*|\b[A-Z]\w{2,}", facts) if w.strip(".,-")]
         if text and (not telling or sum(w.strip(".,-") in text for w in telling) * 2 >= min(len(telling), 2)):
             return text
-        return facts if not text or telling else f"{text}\n{facts}"
+        found = "; ".join(line for line in facts.splitlines() if line.strip())
+        return f"Here is what I found: {found}" if telling or not text else f"{text}\n{found}"
 
     # --- tools ------------------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ class Sampling:
             "temperature": 0.0 if self.temperature is None else self.temperature,
             "stop": list(self.stop),
             # A model this small repeats itself without one.
-            "repeat_penalty": 1.15,
+            "repeat_penalty": 1.1,
             "repeat_last_n": 256,
         }
         for name in ("top_p", "seed", "frequency_penalty", "presence_penalty"):

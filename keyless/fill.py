@@ -33,6 +33,7 @@ _PROSE = re.compile(
 _AS_ASKED = re.compile(
     r"\b(?:query|question|search|prompt|input|request|q|text|message|body|content|summary|description|subject|title|topic|reason|problem|issue)\b"
 )
+_GIST = re.compile(r"\b(?:summary|gist|title|headline|subject|heading|caption)\b")
 _SCALE_NAMES = re.compile(r"\b(?:rating|stars|satisfaction|sentiment|mood)\b")
 _LIST_OF_WORDS = re.compile(
     r"\b(?:keywords?|tags?|topics?|labels?|entities|names|skills|products|companies|people|places|terms)\b"
@@ -330,11 +331,21 @@ class Filler:
         if not prose and (phrases := self._key_phrases(text, 12)):
             scores = self.decider.alike(label, phrases)
             return _fit(phrases[max(range(len(phrases)), key=lambda i: scores[i])], schema)
-        short = bool(re.search(r"\b(?:title|headline|subject|slogan|heading|tagline|caption)\b", words(name)))
+        if _GIST.search(words(name)):
+            # The text's own words: a model this small makes up the rest when it is asked to condense.
+            return _fit(self._gist(text, words(name)), schema)
         limit = schema.get("maxLength")
-        budget = 16 if short else min(80, max(8, limit // 5)) if limit else 80
-        task = f"Write {'a short' if short else 'the'} {label} for this. {self._hint()}".strip()
+        budget = min(80, max(8, limit // 5)) if limit else 80
+        task = f"Write the {label} for this. {self._hint()}".strip()
         return _fit(_whole_sentences(await self.write(f"{text}\n\n{task}", budget)), schema)
+
+    def _gist(self, text: str, name: str) -> str:
+        """The sentence that is nearest to the whole text's meaning; for a headline without its end mark."""
+        candidates = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", s) for s in sentences(text)]
+        candidates = [s for s in candidates if len(s.split()) > 2] or [text.strip()]
+        scores = self.decider.alike(text, candidates)
+        best = candidates[max(range(len(candidates)), key=lambda i: scores[i])]
+        return best if "summary" in name or "gist" in name else best.rstrip(".!")
 
     def _hint(self) -> str:
         """The instruction sentence that a prose field most likely answers, if there is a short one."""

@@ -58,6 +58,9 @@ def _split(text: str) -> tuple[str, list[str]]:
         rest = text[match.end() :].strip()
         if rest and text[: match.start()].strip():
             return rest, [text[: match.start()].strip()]
+    if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text):
+        # The usual shape: what to do, a colon, and below it the material.
+        return match.group(2), [match.group(1)]
     told, material = [], []
     for piece in sentences(text):
         (told if _INSTRUCTION.match(piece) or piece.endswith(":") else material).append(piece)

@@ -26,9 +26,9 @@ ErrorBody = Callable[[BadRequest], dict[str, Any]]
 
 
 class Loose(BaseModel):
-    """A wire type: fields that keyless does not use are let through, as the providers add them often."""
+    """A wire type, as strict about types as the providers are; fields that keyless does not use are let through."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
 
 def new_id(prefix: str) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 import sys
 
+import psutil
+
 from stack import processes
-from stack.settings import REPO, Settings, StackError
-from stack.up import say, up
+from stack.settings import Settings, StackError
+from stack.up import is_up, say, up
 
 
 def down(settings: Settings) -> int:
@@ -18,36 +19,18 @@ def down(settings: Settings) -> int:
     from stack.database import Database
 
     running = processes.ours(settings)
-    supervisor = _supervisor(settings)
-    if supervisor:
+    supervised = is_up(settings)
+    if supervised:
         # It stops the others in order.
-        processes.end(supervisor, patience=30)
+        processes.end([psutil.Process(int((settings.state / "up.lock").read_text()))], patience=30)
     processes.end(processes.ours(settings))
     database_ran = False
     if (settings.pgdata / "PG_VERSION").exists():
         database = Database(settings)
         database_ran = database.running
         database.stop()
-    say("Stopped." if running or supervisor or database_ran else "Nothing was running.")
+    say("Stopped." if running or supervised or database_ran else "Nothing was running.")
     return 0
-
-
-def _supervisor(settings: Settings) -> list:
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        try:
-            line = process.cmdline()
-            if line[1:4] == ["-m", "stack", "up"] and process.pid != os.getpid():
-                state = process.environ().get("COURSE_STATE") or str(REPO / ".state")
-                if os.path.realpath(state) == str(settings.state) or (
-                    process.cwd() == str(REPO) and state == str(settings.state)
-                ):
-                    found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
 
 
 def clean(settings: Settings, *, yes: bool) -> int:

@@ -13,6 +13,7 @@ import yaml
 from airflow import settings as airflow_settings
 from airflow.models import Connection
 from airflow.models.dag import DagModel
+from airflow.models.pool import Pool
 from airflow.utils import db
 from airflow.utils.session import create_session
 from sqlalchemy import select, update
@@ -68,6 +69,19 @@ def import_connections(settings: Settings) -> list[str]:
     return added
 
 
+def make_pools() -> None:
+    """The pool that lessons share for model calls; its size is the reader's to change in the UI."""
+    with create_session() as session:
+        if Pool.get_pool("llm_calls", session=session) is None:
+            Pool.create_or_update_pool(
+                "llm_calls",
+                slots=2,
+                description="Model calls that may run at once.",
+                include_deferred=False,
+                session=session,
+            )
+
+
 def unpause_lessons() -> None:
     """A lesson that an earlier ``airflow dags test`` registered as paused would never start from the UI."""
     with create_session() as session:
@@ -80,6 +94,7 @@ def main() -> None:
     migrate()
     if settings.keyless:
         import_connections(settings)
+    make_pools()
     unpause_lessons()
 
 

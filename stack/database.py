@@ -42,7 +42,8 @@ class Database:
         """Whether a PostgreSQL of this state folder runs. After a crash its pid may belong to any process."""
         try:
             pid = int((self._settings.pgdata / "postmaster.pid").read_text().split("\n", 1)[0])
-            return psutil.Process(pid).name() == "postgres"
+            process = psutil.Process(pid)
+            return process.name() == "postgres" and process.status() != psutil.STATUS_ZOMBIE
         except (OSError, ValueError, psutil.Error):
             return False
 

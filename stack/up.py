@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
+import psutil
 from honcho.manager import Manager
 
 from stack import processes
@@ -53,23 +54,45 @@ class LogFiles:
 @contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder for this process. Raises ``StackError`` when another ``make up`` holds it."""
-    with (settings.state / "up.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StackError(
-                f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
-            ) from None
+    path = settings.state / "up.lock"
+    with path.open("a+") as lock:
+        for attempt in range(40):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                if _holder_lives(path) or attempt == 39:
+                    raise StackError(
+                        f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
+                    ) from None
+            # The holder was killed, and its children still hold the file: they go first.
+            processes.end(processes.ours(settings))
+            time.sleep(0.25)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
         yield
+
+
+def _holder_lives(path: Path) -> bool:
+    try:
+        return "stack" in psutil.Process(int(path.read_text())).cmdline()
+    except (psutil.Error, ValueError, OSError):
+        return False
 
 
 def is_up(settings: Settings) -> bool:
     """Whether a ``make up`` holds the state folder."""
-    try:
-        with only_one(settings):
-            return False
-    except StackError:
-        return True
+    path = settings.state / "up.lock"
+    if not path.exists() or not _holder_lives(path):
+        return False
+    with path.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
 
 
 def check_disk(settings: Settings) -> None:

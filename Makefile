@@ -1,0 +1,48 @@
+# The course in one command each. `make` alone lists them.
+PYTHON ?= python3
+export PORT KEYLESS_PORT KEYLESS COURSE_STATE
+UV = $(shell command -v uv || echo .uv/bin/uv)
+RUN = .venv/bin/python -m stack
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/.installed ## Everything the course needs, into .venv
+
+.venv/.installed: uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { echo "The course needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true): run make PYTHON=<path of one>."; exit 1; }
+	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; } || { echo "No uv and no venv to install it into: install uv, or Python's venv module (Debian: apt install python3-venv)."; exit 1; }
+	@echo "Installing the course's packages into .venv (about 2 GB on disk; once) …"
+	@$(UV) sync --frozen --quiet --python $(PYTHON) && touch $@
+
+up: install ## Start Airflow, keyless and PostgreSQL; Ctrl-C stops them (PORT=…, KEYLESS_PORT=…, KEYLESS=0)
+	@exec $(RUN) up
+
+down: install ## Stop what is running
+	@$(RUN) down
+
+clean: install ## Delete all runs, connections and vectors, after asking
+	@$(RUN) clean
+
+env: install ## Exports for your shell: eval "$$(make -s env)"
+	@$(RUN) env
+
+lesson: install ## Run one lesson: make lesson DAG=114_01_03 [CONF='{"max_tokens": 8}'] [V=1]
+	@$(RUN) lesson "$(DAG)" $(if $(V),-v) $(if $(CONF),--conf '$(CONF)')
+
+course: install ## Run every lesson and print the table
+	@$(RUN) course
+
+test: install ## All tests
+	@.venv/bin/python -m pytest $(ARGS)
+
+lint: install ## ruff and the lock file
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(UV) lock --check --quiet
+
+bench: install ## Ratios and quality figures
+	@.venv/bin/python -m bench
+
+export: install ## Write requirements.txt and the README's lesson table anew
+	@.venv/bin/python -m stack.docs
+
+.PHONY: help install up down clean env lesson course test lint bench export

@@ -1,0 +1,1 @@
+"""Helpers that the lessons share, each module usable alone: prompts, limits."""
