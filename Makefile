@@ -5,7 +5,7 @@ UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/python -m stack
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/\$\$/, "$$", $$2); printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.installed ## Everything the course needs, into .venv
 

@@ -10,3 +10,9 @@ import sys
 if {"dag-processor", "scheduler"} & set(sys.argv):
     import airflow.providers.common.ai.decorators.llm
     import airflow.providers.common.ai.operators.agent  # noqa: F401
+
+if sys.argv[1:3] == ["dags", "test"]:
+    # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
+    from airflow.sdk.log import configure_logging
+
+    configure_logging()

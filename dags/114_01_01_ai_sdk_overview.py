@@ -29,8 +29,9 @@ from typing import Literal
 
 from airflow.sdk import Param, dag, task, task_group
 from airflow.sdk.exceptions import AirflowFailException
-from llmkit import prompts
 from pydantic import BaseModel, Field
+
+from llmkit import prompts
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Routing(BaseModel):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,
     tags=["reference", "core", "beginner", "success"],
@@ -99,7 +101,7 @@ def ai_sdk_overview() -> None:
         @task.llm(llm_conn_id="pydanticai_default", output_type=Routing, serialize_output=True)
         def ask_with_sdk(params: dict) -> str:
             """Understand Airflow AI SDK purpose: the function returns a prompt, the task returns a checked answer."""
-            return prompts.literal(params["question"])
+            return params["question"]
 
         @task
         def compare_both(by_hand: str, with_sdk: dict) -> dict:
@@ -110,7 +112,7 @@ def ai_sdk_overview() -> None:
                 "usable as it is": Routing.model_validate(with_sdk).team,
             }
 
-        return compare_both(ask_by_hand(), ask_with_sdk())
+        compare_both(ask_by_hand(), ask_with_sdk())
 
     @task_group
     def abstractions():
@@ -130,7 +132,7 @@ def ai_sdk_overview() -> None:
         @task.llm(llm_conn_id="pydanticai_default", output_type=Routing, serialize_output=True)
         def answer_typed(prompt: str) -> str:
             """Core abstractions (models, prompts): the output type is the third, and makes the answer data."""
-            return prompts.literal(prompt)
+            return prompt
 
         answer_typed(render_prompt())
         resolve_model()

@@ -13,8 +13,8 @@ a setting that you can change, and shows in a log or an XCom what the setting di
 | Rate limiting configuration | `limits.call_in_pool`, `limits.call_one_at_a_time`, `limits.call_at_a_rate` |
 
 **Try it**: open the log of `keys.log_a_key`: the task logs the key, and the log shows `***`. `keys.use_wrong_key` is red:
-it has three tries and used one, because its policy knows that a refused key stays refused. Then set
-`AIRFLOW_CONN_PYDANTICAI_DEFAULT` in the environment of `make up`: `connections.find_connection` names the new source.
+it has three tries and used one, because its policy knows that a refused key stays refused. Set
+`AIRFLOW_CONN_OPENAI_DEFAULT` in the environment of `make up`: `connections.find_connection` names the new source.
 
 **In production**: keep keys in a secrets backend (Vault, AWS or Google Secret Manager), which Airflow asks before the
 environment and the database, and give each team a connection of its own, so that a leaked key can be withdrawn alone.
@@ -27,6 +27,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import Connection, Param, RetryDecision, RetryPolicy, TriggerRule, dag, task, task_group
+
 from llmkit import prompts
 from llmkit.limits import RequestLimit
 
@@ -38,7 +39,7 @@ CONN_ID = "pydanticai_default"
 class StopOnRefusedKey(RetryPolicy):
     """HTTP 401 and 403 stay what they are however often one asks; everything else follows the task's own retries."""
 
-    def evaluate(self, exception, try_number, max_tries, context=None) -> RetryDecision:
+    def evaluate(self, exception: BaseException, *args: object, **kwargs: object) -> RetryDecision:
         if getattr(exception, "status_code", None) in (401, 403):
             return RetryDecision.fail("the provider refused the key")
         return RetryDecision.default()
@@ -47,6 +48,7 @@ class StopOnRefusedKey(RetryPolicy):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,
     tags=["reference", "core", "beginner", "success"],
@@ -69,7 +71,7 @@ def ai_sdk_configuration() -> None:
             custom = conf.get("secrets", "backend", fallback="") or "(no secrets backend: set [secrets] backend)"
             return [custom, "environment variables AIRFLOW_CONN_<ID>", "Airflow's database, which the UI edits"]
 
-        @task(map_index_template="{{ conn_id }}")
+        @task
         def find_connection(conn_id: str) -> dict:
             """Configure provider connections: what a connection holds, and where this one was found."""
             connection = Connection.get(conn_id)
@@ -88,9 +90,8 @@ def ai_sdk_configuration() -> None:
         @task
         def log_a_key() -> str:
             """API key management: a key that came from a connection is masked in every log line."""
-            key = Connection.get(CONN_ID).password
-            log.info("The key of %s is %s", CONN_ID, key)
-            return f"{len(key)} characters"
+            log.info("The key of %s is %s", CONN_ID, Connection.get(CONN_ID).password)
+            return "see the log"
 
         @task.llm(llm_conn_id="pydanticai_wrong_key", retry_policy=StopOnRefusedKey())
         def use_wrong_key() -> str:
@@ -116,14 +117,14 @@ def ai_sdk_configuration() -> None:
         @task.llm(llm_conn_id=CONN_ID)
         def ask_with_defaults(params: dict) -> str:
             """Default model settings: the model is the one in the connection's extra, for every task that names none."""
-            return prompts.literal(params["question"])
+            return params["question"]
 
         @task.llm(
             llm_conn_id=CONN_ID, model_id="openai-chat:gpt-4o", model_settings={"temperature": 0.0, "max_tokens": 12}
         )
         def ask_with_overrides(params: dict) -> str:
             """Default model settings: a task overrides the model and its settings for itself alone."""
-            return prompts.literal(params["question"])
+            return params["question"]
 
         @task
         def compare_answers(by_default: str, overridden: str) -> dict:
@@ -142,7 +143,7 @@ def ai_sdk_configuration() -> None:
 
         @task.llm(llm_conn_id=CONN_ID, max_active_tis_per_dag=1, model_settings={"max_tokens": 5})
         def call_one_at_a_time(number: int) -> str:
-            """Rate limiting configuration: max_active_tis_per_dag does it for one task, over all runs of its DAG."""
+            """Rate limiting configuration: max_active_tis_per_dag bounds one task over all runs of its DAG."""
             return f"Say the number {number}."
 
         @task(max_active_tis_per_dag=2)

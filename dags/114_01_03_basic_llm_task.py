@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from airflow.sdk import Param, dag, task
+
 from llmkit import prompts
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ def judge(completion: str) -> Draft:
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,
     tags=["reference", "core", "beginner", "success"],
@@ -92,7 +94,7 @@ def basic_llm_task() -> None:
     @task.llm(llm_conn_id="pydanticai_default", model_settings=set_limits())
     def draft_reply(prompt: str) -> str:
         """Create simple LLM task: a function that returns a prompt becomes a task that returns the completion."""
-        return prompts.literal(prompt)
+        return prompt
 
     @task
     def retrieve_completion(completion: str) -> str:

@@ -25,8 +25,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.sdk import Param, dag, task
-from llmkit import prompts
 from pydantic import BaseModel, Field
+
+from llmkit import prompts
 
 FACTS = [
     "The Fjord desk lifts from 68 to 120 cm without a sound.",
@@ -46,6 +47,7 @@ class Outline(BaseModel):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,
     tags=["reference", "core", "intermediate", "success"],
@@ -74,16 +76,14 @@ def ai_sdk_task_decorator() -> None:
     )
     def write_outline(params: dict) -> str:
         """Use @task.llm decorator: with an output type the answer is an `Outline`, checked before it leaves the task."""
-        return prompts.literal(
-            outline_prompt.render(product=params["product"], facts=params["facts"], audience="people who work at home")
+        return outline_prompt.render(
+            product=params["product"], facts=params["facts"], audience="people who work at home"
         )
 
     @task.llm(llm_conn_id="pydanticai_default", model_settings=dict(draft_prompt.settings))
     def write_draft(outline: dict, params: dict) -> str:
         """Configure model parameters: 0.3 for temperature here, 0.0 in the other two, each with its own max_tokens."""
-        return prompts.literal(
-            draft_prompt.render(headline=outline["headline"], points=outline["points"], tone=params["tone"])
-        )
+        return draft_prompt.render(headline=outline["headline"], points=outline["points"], tone=params["tone"])
 
     @task
     def show_prompts(outline: dict, draft: str, params: dict) -> dict[str, str]:
@@ -98,7 +98,7 @@ def ai_sdk_task_decorator() -> None:
     @task.llm(llm_conn_id="pydanticai_default", model_settings=dict(polish_prompt.settings))
     def polish(draft: str, params: dict) -> str:
         """Chain LLM tasks: what one returns is what the next one reads."""
-        return prompts.literal(polish_prompt.render(draft=draft, tone=params["tone"]))
+        return polish_prompt.render(draft=draft, tone=params["tone"])
 
     @task
     def publish(outline: dict, text: str) -> str:

@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         listener.bind(("127.0.0.1", args.port))
     except OSError as error:
-        print(f"keyless: port {args.port} is taken ({error.strerror}); choose another with --port", file=sys.stderr)
+        sys.stderr.write(f"keyless: port {args.port} is taken ({error.strerror}); choose another with --port\n")
         return 1
     config = uvicorn.Config(
         create_app(args.threads), log_level=args.log_level, access_log=False, timeout_graceful_shutdown=2

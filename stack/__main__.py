@@ -59,6 +59,10 @@ def env(settings: Settings) -> int:
     settings.prepare()
     variables = settings.environment(Database(settings).start())
     variables.pop("NO_PROXY"), variables.pop("no_proxy")
+    if settings.keyless and not is_up(settings):
+        sys.stderr.write(
+            "Airflow's commands work now; lessons also need keyless, so keep `make up` running in another terminal.\n"
+        )
     for name, value in variables.items():
         sys.stdout.write(f"export {name}={shlex.quote(value)}\n")
     return 0

@@ -15,6 +15,7 @@ The template sees the variables that it declares and nothing else. Values are da
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,13 +108,20 @@ def _parse(name: str, version: int, text: str) -> Prompt:
     return Prompt(name, version, head.get("description", ""), match.group(2), variables, head.get("settings") or {})
 
 
-def literal(text: str) -> str:
-    """``text`` written so that Airflow's own templating gives it back unchanged.
+def rendered_once() -> dict[str, str]:
+    """``jinja_environment_kwargs`` for a DAG whose prompts are finished texts, so that Airflow renders nothing in them.
 
-    Airflow renders what an ``@task.llm`` function returns as a Jinja2 template once more. A ticket that contains
-    ``{{ var.value.secret }}`` would be filled in; passed through here it stays what the customer wrote.
+    Airflow renders what an ``@task.llm`` function returns as a Jinja2 template, and what it was called with once more. A
+    ticket that contains ``{{ var.value.secret }}`` would be filled in, and one with ``{% raw %}`` would fail the task.
+    With these delimiters, which nobody can guess, no text is a template. Templates of the DAG's own, such as
+    ``{{ params.x }}`` in an operator's argument, are then not rendered either: read ``params`` in a task.
     """
-    return re.sub(r"\{(?=[{%#])", "{{ '{' }}", text)
+    token = secrets.token_hex(8)
+    return {
+        "variable_start_string": f"{{{{{token}",
+        "block_start_string": f"{{%{token}",
+        "comment_start_string": f"{{#{token}",
+    }
 
 
 def _environment() -> SandboxedEnvironment:

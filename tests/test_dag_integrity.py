@@ -1,0 +1,95 @@
+"""Every file in ``dags/`` is a lesson of the outline that parses cleanly and looks like one."""
+
+from __future__ import annotations
+
+import checks
+import pytest
+
+from stack.settings import REPO
+
+LESSONS = checks.outline(REPO)
+PRESENT = checks.present(REPO)
+BAD = REPO / "tests" / "fixtures" / "bad_lessons"
+
+
+def test_the_outline_has_50_lessons_of_4_items():
+    assert len(LESSONS) == 50
+    assert all(len(lesson["checklist"]) == 4 for lesson in LESSONS.values())
+
+
+def test_every_file_is_a_lesson_of_the_outline():
+    assert PRESENT, "dags/ is empty"
+    assert set(PRESENT) <= set(LESSONS)
+
+
+def test_all_files_parse_without_error_or_warning(dagbag):
+    assert dagbag.import_errors == {}
+    assert dagbag.captured_warnings == {}
+    assert sorted(dagbag.dags) == PRESENT
+
+
+@pytest.mark.parametrize("dag_id", PRESENT)
+def test_metadata(dag_id, dagbag):
+    assert checks.metadata_errors(LESSONS[dag_id], dagbag.dags[dag_id]) == []
+
+
+@pytest.mark.parametrize("dag_id", PRESENT)
+def test_form(dag_id):
+    assert checks.form_errors(REPO / "dags" / f"{dag_id}.py") == []
+
+
+@pytest.mark.parametrize("dag_id", PRESENT)
+def test_nothing_is_opened_at_parse_time(dag_id, running_stack):
+    assert checks.parse_time_errors(REPO / "dags" / f"{dag_id}.py") == []
+
+
+# The checks bite: each of these files has exactly the fault that its name tells.
+
+
+def _bad(name: str, running_stack=None):
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=str(BAD / f"{name}.py"), bundle_path=BAD, bundle_name="bad")
+    assert bag.import_errors == {}
+    return next(iter(bag.dags.values()))
+
+
+LESSON = {
+    "id": "114.1.3",
+    "title": "Basic LLM Task",
+    "tags": ["reference", "core", "beginner", "success"],
+    "checklist": ["Create simple LLM task", "Pass prompt to model"],
+}
+
+
+def test_a_missing_item_is_found(running_stack):
+    errors = checks.checklist_errors(LESSON, _bad("missing_item"))
+    assert errors == ["the doc's table has no row for 'Pass prompt to model'"]
+
+
+def test_an_item_that_no_task_says_is_found(running_stack):
+    errors = checks.checklist_errors(LESSON, _bad("silent_task"))
+    assert errors == ["'Pass prompt to model': none of its tasks' docstrings begins with it"]
+
+
+def test_an_item_of_a_task_that_does_not_exist_is_found(running_stack):
+    errors = checks.checklist_errors(LESSON, _bad("phantom_task"))
+    assert errors == ["'Pass prompt to model': the table names tasks that do not exist: write_prompt"]
+
+
+def test_a_wrong_tag_is_found(running_stack):
+    assert checks.metadata_errors(LESSON, _bad("missing_item")) == []
+    errors = checks.metadata_errors(LESSON, _bad("wrong_tag"))
+    assert len(errors) == 1 and errors[0].startswith("tags are")
+
+
+def test_a_query_at_parse_time_is_found(running_stack):
+    errors = checks.parse_time_errors(BAD / "query_at_parse_time.py")
+    assert errors and "socket" in errors[0]
+
+
+def test_bad_form_is_found():
+    errors = checks.form_errors(BAD / "bad_form.py")
+    assert any("print()" in e for e in errors)
+    assert any("bare except" in e for e in errors)
+    assert any("lines, not" in e for e in errors)
