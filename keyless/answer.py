@@ -27,7 +27,7 @@ from keyless.neutral import (
     ToolCall,
     Usage,
 )
-from keyless.prompts import Task, closed_choice, described_labels, understand
+from keyless.prompts import Task, closed_choice, described_labels, schema_in, understand
 
 # Agent frameworks hand over their answer through a tool; they describe it so.
 _ANSWER_TOOL = re.compile(r"final[ _](?:result|response|answer|output)|ends? (?:this|the) conversation", re.I)
@@ -61,8 +61,9 @@ class Answerer:
                 yield call
             yield Done("tool_calls", Usage(prompt_tokens, len(await self._engine.tokenize(text))))
             return
-        if request.schema is not None:
-            value = await self._filler(task, request).fill(request.schema or {"type": "object"})
+        schema = request.schema or schema_in(task.instructions) or request.schema
+        if schema is not None:
+            value = await self._filler(task, request).fill(schema or {"type": "object"})
             whole = self._spoken(json.dumps(value, ensure_ascii=False), prompt_tokens, replace(request, stop=()))
         elif options := closed_choice(task):
             material = task.source if len(task.source.split()) > len(options) else f"{task.source} {task.instructions}"

@@ -151,7 +151,6 @@ def _head(body: ResponsesRequest) -> dict[str, Any]:
         "previous_response_id": body.previous_response_id,
         "reasoning": {"effort": None, "summary": None},
         "service_tier": "default",
-        "store": body.store is not False,
         "temperature": body.temperature if body.temperature is not None else 1.0,
         "text": {"format": form},
         "tool_choice": body.tool_choice if isinstance(body.tool_choice, str) else "auto",
@@ -185,8 +184,6 @@ def _ended(head: dict[str, Any], output: list[dict[str, Any]], finish: str, usag
 
 
 def _remember(request: Request, asked: NeutralRequest, reply: Reply, body: dict[str, Any]) -> None:
-    if not body["store"]:
-        return
     said = tuple(m for m in asked.messages if m.role != "system" or m.text != body["instructions"])
     store = _store(request)
     store[body["id"]] = Turn((*said, Message("assistant", reply.text, reply.tool_calls)), body)
@@ -203,7 +200,8 @@ async def create(request: Request) -> Response:
     neutral = to_neutral(body, before)
     head = _head(body)
     if body.stream:
-        return wire.sse(_events(request, await wire.events(request, neutral), neutral, head))
+        events = await wire.events(request, neutral)
+        return wire.sse(_events(request, events, neutral, head, store=body.store is not False))
     reply = await wire.while_connected(request, wire.answerer(request).reply(neutral))
     if reply is None:
         return Response(status_code=499)
@@ -213,12 +211,13 @@ async def create(request: Request) -> Response:
     if reply.text or not output:
         output.insert(0, _text_item(wire.new_id("msg_"), reply.text, status))
     whole = _ended(head, output, reply.finish_reason, reply.usage)
-    _remember(request, neutral, reply, whole)
+    if body.store is not False:
+        _remember(request, neutral, reply, whole)
     return JSONResponse(whole)
 
 
 async def _events(
-    request: Request, events: AsyncIterator[Event], neutral: NeutralRequest, head: dict[str, Any]
+    request: Request, events: AsyncIterator[Event], neutral: NeutralRequest, head: dict[str, Any], *, store: bool
 ) -> AsyncIterator[str]:
     number = -1
 
@@ -272,7 +271,8 @@ async def _events(
                 yield event("response.output_item.done", output_index=len(output), item=item)
                 output.append(item)
             whole = _ended(head, output, piece.finish_reason, piece.usage)
-            _remember(request, neutral, Reply(text, tuple(calls), piece.finish_reason, piece.usage), whole)
+            if store:
+                _remember(request, neutral, Reply(text, tuple(calls), piece.finish_reason, piece.usage), whole)
             yield event(f"response.{whole['status']}", response=whole)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from keyless.extract import sentences
 from keyless.neutral import Message
@@ -88,6 +90,21 @@ def described_labels(labels: list[str], *texts: str) -> dict[str, str]:
                 described[label] = meaning.strip(" .,'\"`")
                 break
     return described
+
+
+def schema_in(text: str) -> dict[str, Any] | None:
+    """The JSON Schema of an object that a prompt spells out ("Answer with JSON that fits this schema: …"), if it does."""
+    if not re.search(r"\bjson\b", text, re.I):
+        return None
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"\{", text):
+        try:
+            found, _ = decoder.raw_decode(text, match.start())
+        except ValueError:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("properties"), dict):
+            return found
+    return None
 
 
 def closed_choice(task: Task) -> list[str]:
