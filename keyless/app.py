@@ -141,6 +141,7 @@ def create_app(threads: int | None = None) -> Starlette:
         lifespan=lifespan,
         exception_handlers={HTTPException: _unknown_route, Exception: _failed},
     )
+    app.router.redirect_slashes = False
     app.state.journal = journal
     app.state.responses = OrderedDict()
     app.add_middleware(Recorder, journal=journal)

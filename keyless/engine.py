@@ -37,9 +37,11 @@ class Sampling:
 
     def as_llama_cpp(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            "max_tokens": DEFAULT_MAX_TOKENS if self.max_tokens is None else self.max_tokens,
+            "max_tokens": DEFAULT_MAX_TOKENS if self.max_tokens is None else min(self.max_tokens, CONTEXT_TOKENS),
             "temperature": 0.0 if self.temperature is None else self.temperature,
             "stop": list(self.stop),
+            # A prompt that is half in the cache is computed in other steps, and rounds to another answer now and then.
+            "cache_prompt": False,
             # A model this small repeats itself without one.
             "repeat_penalty": 1.1,
             "repeat_last_n": 256,

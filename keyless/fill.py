@@ -57,8 +57,13 @@ class Filler:
         """
         try:
             Draft202012Validator.check_schema(schema)
+            return await self._valid(schema)
         except SchemaError as error:
             raise BadRequest(f"Invalid schema: {error.message}", param="response_format") from None
+        except RecursionError:
+            raise BadRequest("Invalid schema: it refers to itself without an end", param="response_format") from None
+
+    async def _valid(self, schema: Schema) -> Any:
         self.root = schema
         validator = Draft202012Validator(schema, format_checker=FormatChecker())
         value = await self._value(schema, "", self.task.source, 0)
@@ -504,7 +509,7 @@ def _number_within(schema: Schema, variant: int) -> float | int:
 
 
 _FORMAT_DEFAULTS = {
-    "date-time": "{today}T00:00:00Z", "date": "{today}", "time": "00:00:00Z", "duration": "P1D", "email": "unknown@example.com",
+    "date-time": "{today}T00:00:00Z", "date": "{today}", "time": "00:00:00", "duration": "P1D", "email": "unknown@example.com",
     "idn-email": "unknown@example.com", "hostname": "example.com", "ipv4": "127.0.0.1", "ipv6": "::1",
     "uuid": "00000000-0000-4000-8000-00000000000{variant}", "uri": "https://example.com/", "url": "https://example.com/",
     "uri-reference": "/", "iri": "https://example.com/", "json-pointer": "", "regex": ".*",

@@ -56,13 +56,15 @@ def _split(text: str) -> tuple[str, list[str]]:
     blocks = [next(g for g in (m.group(1), m.group(3), m.group(4)) if g is not None) for m in _BLOCK.finditer(text)]
     if any(b.strip() for b in blocks):
         return "\n".join(b.strip() for b in blocks), [_BLOCK.sub(" ", text).strip()]
-    if match := _LABEL.search(text):
-        rest = text[match.end() :].strip()
-        if rest and text[: match.start()].strip():
-            return rest, [text[: match.start()].strip()]
     if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text):
         # The usual shape: what to do, a colon, and below it the material.
         return match.group(2), [match.group(1)]
+    if match := _LABEL.search(text):
+        rest = text[match.end() :].strip()
+        before = text[: match.start()].strip()
+        # A label in the middle of a form ("Name: …\nTicket: …") begins nothing; one below an instruction does.
+        if rest and before and any(_INSTRUCTION.match(s) or s.endswith("?") for s in sentences(before)):
+            return rest, [before]
     told, material = [], []
     for piece in sentences(text):
         (told if _INSTRUCTION.match(piece) or piece.endswith(":") else material).append(piece)

@@ -1,0 +1,113 @@
+"""How good the offline answers are, on the labelled sets in ``tests/keyless/data``, asked over HTTP as any client asks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import yaml
+
+from stack.settings import REPO
+
+DATA = REPO / "tests" / "keyless" / "data"
+
+
+@dataclass(frozen=True)
+class Score:
+    """``right`` of ``total``, and what was wrong."""
+
+    name: str
+    right: int
+    total: int
+    wrong: tuple[str, ...]
+
+    @property
+    def share(self) -> float:
+        return self.right / self.total
+
+
+def _chat(client: httpx.Client, messages: list[dict[str, str]], **more: Any) -> dict[str, Any]:
+    reply = client.post(
+        "/openai/v1/chat/completions",
+        json={"model": "gpt-4o-mini", "messages": messages, **more},
+        headers={"Authorization": "Bearer keyless-bench"},
+    )
+    reply.raise_for_status()
+    return reply.json()["choices"][0]["message"]
+
+
+def _filled(client: httpx.Client, messages: list[dict[str, str]], schema: dict[str, Any]) -> dict[str, Any]:
+    form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    return json.loads(_chat(client, messages, response_format=form)["content"])
+
+
+def classification(client: httpx.Client) -> list[Score]:
+    """One score a label set."""
+    scores = []
+    for group in yaml.safe_load((DATA / "classification.yaml").read_text()):
+        wrong = []
+        for item in group["items"]:
+            text, label = item[:2]
+            labels = group["labels"]
+            described = "\n".join(f"- {name}: {meaning}" for name, meaning in labels.items() if meaning)
+            kind: dict[str, Any] = (
+                {"type": "boolean"} if set(labels) == {"true", "false"} else {"type": "string", "enum": list(labels)}
+            )
+            question = item[2] if len(item) > 2 else group["instruction"]
+            schema = {"type": "object", "properties": {group["field"]: kind}, "required": [group["field"]]}
+            messages = [
+                {"role": "system", "content": f"{question}\n{described}".strip()},
+                {"role": "user", "content": text},
+            ]
+            got = str(_filled(client, messages, schema)[group["field"]])
+            if got.lower() != label:
+                wrong.append(f"{text} → {got}, not {label}")
+        scores.append(Score(group["set"], len(group["items"]) - len(wrong), len(group["items"]), tuple(wrong)))
+    return scores
+
+
+def fields(client: httpx.Client) -> Score:
+    """Typed fields of short documents."""
+    wrong, total = [], 0
+    for document in yaml.safe_load((DATA / "documents.yaml").read_text()):
+        properties = {}
+        for name, field in document["fields"].items():
+            kind = {"type": "string", "format": "date"} if field["type"] == "date" else {"type": field["type"]}
+            properties[name] = {**kind, **({"description": field["description"]} if "description" in field else {})}
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        messages = [{"role": "user", "content": f"Extract the fields from this document:\n\n{document['text']}"}]
+        found = _filled(client, messages, schema)
+        for name, field in document["fields"].items():
+            total += 1
+            want, got = field["value"], found.get(name)
+            same = str(got).strip().lower() == want.lower() if isinstance(want, str) else got == want
+            if not same:
+                wrong.append(f"{name}: {got!r}, not {want!r} ({document['text'][:50]!r})")
+    return Score("fields", total - len(wrong), total, tuple(wrong))
+
+
+def tools(client: httpx.Client) -> Score:
+    """The choice of a tool, none among them."""
+    wrong, total = [], 0
+    for group in yaml.safe_load((DATA / "tools.yaml").read_text()):
+        offered = [
+            {"type": "function", "function": {"name": name, "description": tool["description"], "parameters": {
+                "type": "object", "properties": {p: {"type": t} for p, t in tool["parameters"].items()}, "required": list(tool["parameters"])}}}
+            for name, tool in group["tools"].items()
+        ]  # fmt: skip
+        for text, want in group["items"]:
+            total += 1
+            message = _chat(client, [{"role": "user", "content": text}], tools=offered, max_tokens=1)
+            called = [c["function"]["name"] for c in message.get("tool_calls") or []]
+            if called != ([want] if want else []):
+                wrong.append(f"{text} → {called}, not {want}")
+    return Score("tools", total - len(wrong), total, tuple(wrong))
+
+
+def total_of(scores: list[Score], name: str) -> Score:
+    """Several scores as one."""
+    return Score(
+        name, sum(s.right for s in scores), sum(s.total for s in scores), tuple(w for s in scores for w in s.wrong)
+    )
