@@ -109,13 +109,14 @@ def commands(settings: Settings) -> dict[str, list[str]]:
     """The processes by name. Log servers are off: they would listen on all addresses."""
     airflow = [sys.executable, "-m", "airflow"]
     started = {
-        "scheduler": [*airflow, "scheduler", "--skip-serve-logs"],
         "dag-processor": [*airflow, "dag-processor"],
-        "triggerer": [*airflow, "triggerer", "--skip-serve-logs"],
         "api-server": [*airflow, "api-server", "--host", "127.0.0.1", "--port", str(settings.port), "--workers", "1"],
+        # All of them import for many seconds on few cores: what lists the lessons goes first.
+        "scheduler": ["nice", "-n", "5", *airflow, "scheduler", "--skip-serve-logs"],
+        "triggerer": ["nice", "-n", "5", *airflow, "triggerer", "--skip-serve-logs"],
     }
     if settings.keyless:
-        started = {"keyless": [sys.executable, "-m", "keyless", "--port", str(settings.keyless_port)], **started}
+        started["keyless"] = ["nice", "-n", "2", sys.executable, "-m", "keyless", "--port", str(settings.keyless_port)]
     return started
 
 

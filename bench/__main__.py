@@ -1,0 +1,93 @@
+"""Print the figures; ``python -m bench stack`` adds those of the whole stack, which take four minutes."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+
+from bench import parse, quality, speed
+from keyless.embedder import Embedder
+from keyless.engine import Engine
+from stack.lessons import running
+from stack.settings import REPO, Settings
+
+
+def say(text: str) -> None:
+    """One line."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def speeds(client: httpx.Client) -> None:
+    """keyless against the engine and onnxruntime."""
+    engine = Engine()
+    chat = speed.short_chat(client, engine)
+    say(
+        f"short chat (16 tokens), median: {chat.through:.1f} ms through keyless, {chat.direct:.1f} ms direct: {chat.through - chat.direct:+.1f} ms (bar: +10 ms)"
+    )
+    tokens = speed.tokens_per_second(client, engine)
+    say(
+        f"streamed tokens/s: {tokens.through:.0f} through keyless, {tokens.direct:.0f} direct: ratio {tokens.ratio:.2f} (bar: 0.95)"
+    )
+    embedded = speed.embeddings_per_second(client, Embedder())
+    say(
+        f"embeddings/s: {embedded.through:.0f} through keyless, {embedded.direct:.0f} with onnxruntime direct: ratio {embedded.ratio:.2f}"
+    )
+
+
+def parses() -> None:
+    """Lessons against the AI provider's examples and against files with two empty tasks."""
+    import airflow.providers.common.ai.example_dags as examples
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(5):
+            (Path(folder) / f"empty_{number}.py").write_text(parse.EMPTY.format(n=number))
+        folders = [str(REPO / "dags"), str(Path(examples.__file__).parent), folder]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.parse", *folders], cwd=REPO, capture_output=True, text=True, check=True
+        )
+        times = json.loads(done.stdout.strip().splitlines()[-1])
+        group = {f: [t for path, t in times.items() if path.startswith(f)] for f in folders}
+    lessons, theirs, empty = (group[f] for f in folders)
+    mean = statistics.mean(theirs)
+    say(
+        f"parse time a file, warm: lessons {statistics.mean(lessons):.1f} ms (slowest {max(lessons):.1f}), Airflow's {len(theirs)} AI examples {mean:.1f} ms, "
+        f"two empty tasks {statistics.mean(empty):.1f} ms: slowest lesson / mean example {max(lessons) / mean:.2f} (bar: 2)"
+    )
+
+
+def qualities(client: httpx.Client) -> None:
+    """The labelled sets."""
+    scores = quality.classification(client)
+    for score in (*scores, quality.total_of(scores, "classification"), quality.fields(client), quality.tools(client)):
+        say(f"quality of {score.name}: {score.right} of {score.total} = {score.share:.1%}")
+        for wrong in score.wrong if "-v" in sys.argv else ():
+            say(f"    {wrong}")
+
+
+def main() -> int:
+    """All figures of this machine."""
+    settings = Settings.load()
+    with running(settings), httpx.Client(base_url=settings.keyless_url, timeout=120, trust_env=False) as client:
+        speeds(client)
+        parses()
+        qualities(client)
+    if "stack" in sys.argv:
+        from bench import stack
+
+        figures = stack.measure()
+        say(
+            f"make up: ready after {figures.cold_ready:.0f} s on a fresh state, {figures.warm_ready:.0f} s warm (bar: 45); 50 lessons listed "
+            f"{figures.listed_after:.0f} s after the processes' start (bar: 20); idle {figures.idle_cores:.2f} cores (bar: 0.25); {figures.memory_mb:.0f} MiB"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
