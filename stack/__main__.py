@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import shutil
 import sys
@@ -11,7 +12,7 @@ import psutil
 
 from stack import processes
 from stack.settings import Settings, StackError
-from stack.up import is_up, say, up
+from stack.up import holder, is_up, say, up
 
 
 def down(settings: Settings) -> int:
@@ -19,10 +20,10 @@ def down(settings: Settings) -> int:
     from stack.database import Database
 
     running = processes.ours(settings)
-    supervised = is_up(settings)
+    supervised = holder(settings)
     if supervised:
         # It stops the others in order.
-        processes.end([psutil.Process(int((settings.state / "up.lock").read_text()))], patience=30)
+        processes.end([psutil.Process(supervised)], patience=30)
     processes.end(processes.ours(settings))
     database_ran = False
     if (settings.pgdata / "PG_VERSION").exists():
@@ -87,6 +88,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = Settings.load()
         if args.command == "up":
+            if os.environ.get(processes.MARK) != str(settings.state):
+                # Marked from its first instruction on, so that what it forks is known as ours even when it is killed.
+                environment = {**os.environ, processes.MARK: str(settings.state)}
+                os.execve(sys.executable, [sys.executable, "-m", "stack", "up"], environment)
             return up(settings)
         if args.command == "down":
             return down(settings)

@@ -68,7 +68,7 @@ def running(settings: Settings) -> Iterator[None]:
         os.environ.update(settings.environment(database.start()))
         sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
         if not was_up:
-            prepare(settings, database, {**os.environ, "COURSE_PROCESS": str(settings.state)})
+            prepare(settings, database, {**os.environ, processes.MARK: str(settings.state)})
         if settings.keyless and not _answers(settings):
             processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
             server = _start_keyless(settings)
@@ -93,7 +93,7 @@ def _start_keyless(settings: Settings) -> subprocess.Popen[bytes]:
     log = (settings.logs / "keyless.log").open("ab")
     command = [sys.executable, "-m", "keyless", "--port", str(settings.keyless_port)]
     server = subprocess.Popen(
-        command, cwd=REPO, stdout=log, stderr=log, env={**os.environ, "COURSE_PROCESS": str(settings.state)}
+        command, cwd=REPO, stdout=log, stderr=log, env={**os.environ, processes.MARK: str(settings.state)}
     )
     for _ in range(300):
         if _answers(settings):

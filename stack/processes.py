@@ -9,6 +9,9 @@ import psutil
 
 from stack.settings import Settings, StackError
 
+MARK = "COURSE_PROCESS"
+"""The environment variable by which the processes of a state folder are known; its value is the folder."""
+
 
 def ours(settings: Settings) -> list[psutil.Process]:
     """Processes that carry this state folder in their environment, without this one, its parents and PostgreSQL."""
@@ -20,7 +23,7 @@ def ours(settings: Settings) -> list[psutil.Process]:
                 process.pid not in family
                 and process.status() != psutil.STATUS_ZOMBIE
                 and process.name() != "postgres"
-                and process.environ().get("COURSE_PROCESS") == str(settings.state)
+                and process.environ().get(MARK) == str(settings.state)
             ):
                 found.append(process)
         except (psutil.Error, OSError):

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
-import psutil
 from honcho.manager import Manager
 
 from stack import processes
@@ -54,20 +53,14 @@ class LogFiles:
 @contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder for this process. Raises ``StackError`` when another ``make up`` holds it."""
-    path = settings.state / "up.lock"
-    with path.open("a+") as lock:
-        for attempt in range(40):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                if _holder_lives(path) or attempt == 39:
-                    raise StackError(
-                        f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
-                    ) from None
-            # The holder was killed, and its children still hold the file: they go first.
-            processes.end(processes.ours(settings))
-            time.sleep(0.25)
+    with (settings.state / "up.lock").open("a+") as lock:
+        # A POSIX lock, because forked children do not inherit it: it ends with this process however that ends.
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StackError(
+                f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
+            ) from None
         lock.seek(0)
         lock.truncate()
         lock.write(str(os.getpid()))
@@ -75,24 +68,23 @@ def only_one(settings: Settings) -> Iterator[None]:
         yield
 
 
-def _holder_lives(path: Path) -> bool:
-    try:
-        return "stack" in psutil.Process(int(path.read_text())).cmdline()
-    except (psutil.Error, ValueError, OSError):
-        return False
+def holder(settings: Settings) -> int | None:
+    """The process id of the ``make up`` that holds the state folder, if one does."""
+    path = settings.state / "up.lock"
+    if not path.exists():
+        return None
+    with path.open("a+") as lock:
+        try:
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            return int(lock.read() or 0)
+    return None
 
 
 def is_up(settings: Settings) -> bool:
     """Whether a ``make up`` holds the state folder."""
-    path = settings.state / "up.lock"
-    if not path.exists() or not _holder_lives(path):
-        return False
-    with path.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
+    return holder(settings) is not None
 
 
 def check_disk(settings: Settings) -> None:
@@ -150,7 +142,7 @@ def up(settings: Settings) -> int:
         began = time.monotonic()
         interrupted = _Interrupted()
         try:
-            env = {**os.environ, **settings.environment(database.start()), "COURSE_PROCESS": str(settings.state)}
+            env = {**os.environ, **settings.environment(database.start()), processes.MARK: str(settings.state)}
             prepare(settings, database, env)
             manager = Manager(LogFiles(settings.logs))
             for name, command in commands(settings).items():

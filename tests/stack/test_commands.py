@@ -1,0 +1,189 @@
+"""The commands on wrong input, each in a process of its own: one sentence, no traceback, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from conftest import free_port
+
+from stack.settings import REPO, Settings, StackError
+from stack.up import check_disk, commands
+
+
+def run(*arguments, **environment):
+    env = {**os.environ, **{k: str(v) for k, v in environment.items()}}
+    return subprocess.run(
+        [sys.executable, "-m", "stack", *arguments],
+        cwd=REPO,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def told(done, *words):
+    """Exit status 1 and one sentence with all of ``words``."""
+    assert done.returncode == 1, done
+    said = done.stdout.strip().splitlines()[-1:] + done.stderr.strip().splitlines()
+    assert len([line for line in said if line]) == 1, said
+    assert "Traceback" not in done.stdout + done.stderr
+    for word in words:
+        assert word in said[-1], said
+
+
+@pytest.mark.parametrize("port", ["x", "80", "99999"])
+def test_a_port_that_is_none(port, tmp_path):
+    told(run("up", PORT=port, COURSE_STATE=tmp_path), f"PORT={port}", "1024")
+
+
+def test_a_taken_port(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told(run("up", PORT=port, COURSE_STATE=tmp_path / "s"), f"Port {port}", "PORT=")
+        told(
+            run("up", KEYLESS_PORT=port, COURSE_STATE=tmp_path / "s", PORT=free_port()), f"Port {port}", "KEYLESS_PORT="
+        )
+    assert not (tmp_path / "s" / "pg").exists(), "nothing was started before the check"
+
+
+def test_a_state_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    for command in (["up"], ["env"], ["lesson", "114_01_03"]):
+        told(run(*command, COURSE_STATE=tmp_path / "file" / "state"), "cannot be written", "COURSE_STATE")
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_STATE", str(tmp_path))
+    settings = Settings.load()
+    monkeypatch.setattr("stack.up.shutil.disk_usage", lambda path: SimpleNamespace(free=50 * 2**20))
+    with pytest.raises(StackError, match="Only 50 MB are free"):
+        check_disk(settings)
+
+
+def test_lessons_are_found_by_their_beginning_or_not_at_all(settings):
+    from stack.lessons import find
+
+    assert find(settings, "114_01_03") == find(settings, "114.1.3") == "114_01_03_basic_llm_task"
+    with pytest.raises(StackError, match="fits several"):
+        find(settings, "114_01")
+    with pytest.raises(StackError, match="not written yet"):
+        find(settings, "114_10_05")
+    with pytest.raises(StackError, match="There is no lesson nonsense"):
+        find(settings, "nonsense")
+    with pytest.raises(StackError, match="DAG="):
+        find(settings, "")
+
+
+def test_params_that_are_no_json():
+    told(run("lesson", "114_01_03", "--conf", "{max_tokens: 8}"), "CONF")
+
+
+def test_clean_asks_and_keeps_without_a_yes(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "x").write_text("mine")
+    done = run("clean", COURSE_STATE=state)
+    assert done.returncode == 1 and (state / "x").read_text() == "mine"
+    assert run("clean", "--yes", COURSE_STATE=state).returncode == 0
+    assert not state.exists()
+
+
+def test_down_without_anything_running(tmp_path):
+    done = run("down", COURSE_STATE=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "Nothing was running.")
+
+
+def test_secrets_are_for_their_owner_alone_and_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_STATE", str(tmp_path))
+    settings = Settings.load()
+    settings.prepare()
+    first = settings.environment("/x")
+    settings.prepare()
+    assert settings.environment("/x") == first
+    for name in ("fernet", "jwt"):
+        assert (tmp_path / "secrets" / name).stat().st_mode & 0o077 == 0
+
+
+def test_no_process_listens_on_more_than_loopback(settings):
+    started = commands(settings)
+    assert "--skip-serve-logs" in started["scheduler"] and "--skip-serve-logs" in started["triggerer"]
+    assert started["api-server"][started["api-server"].index("--host") + 1] == "127.0.0.1"
+
+
+def test_without_keyless_there_is_no_keyless(monkeypatch):
+    monkeypatch.setenv("KEYLESS", "0")
+    assert "keyless" not in commands(Settings.load())
+
+
+def test_an_old_python_is_told_in_a_sentence(tmp_path):
+    fake = tmp_path / "python3"
+    fake.write_text('#!/bin/sh\nif [ "$1" = --version ]; then echo Python 3.9.2; else exit 1; fi\n')
+    fake.chmod(0o755)
+    done = subprocess.run(
+        ["make", "-B", "install", f"PYTHON={fake}"],
+        cwd=REPO,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "MAKEFLAGS": ""},
+    )
+    assert done.returncode != 0
+    assert "3.11, 3.12 or 3.13" in done.stdout and "Python 3.9.2" in done.stdout
+    assert Path(REPO / ".venv" / "bin" / "python").exists()
+
+
+def test_the_lesson_command_ends_with_the_answer(running_stack, settings):
+    done = run("lesson", "114_01_03", "--conf", '{"max_tokens": 8}')
+    assert done.returncode == 0, done
+    lines = done.stdout.strip().splitlines()
+    assert lines[0] == "114.1.3 Basic LLM Task"
+    assert any(line.strip().startswith("✓ draft_reply") for line in lines)
+    assert "handle_response:" in lines and "status: cut_off" in lines
+    assert lines[-1].startswith("success (as expected) · 5 tasks · 1 LLM calls")
+    assert "[info" not in done.stdout
+
+
+def test_the_course_command_prints_the_table(running_stack, tmp_path):
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "114_01_03_basic_llm_task.py").write_text((REPO / "dags" / "114_01_03_basic_llm_task.py").read_text())
+    broken = dags / "114_01_04_ai_sdk_task_decorator.py"
+    broken.write_text("from airflow.sdk import dag\nimport nothing_of_that_name\n")
+    done = run("course", COURSE_DAGS=dags)
+    assert done.returncode == 1, done
+    assert "114_01_03_basic_llm_task" in done.stdout and "LLM calls" in done.stdout
+    assert "nothing_of_that_name" in done.stdout
+    assert "1 of 2 lessons ended as expected" in done.stdout
+    broken.unlink()
+    assert run("course", COURSE_DAGS=dags).returncode == 0
+
+
+def test_connections_of_the_reader_are_never_overwritten(running_stack, settings):
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from stack.airflow_setup import import_connections
+
+    assert import_connections(settings) == [], "all were imported when the stack started"
+    with create_session() as session:
+        mine = session.scalar(select(Connection).where(Connection.conn_id == "pydanticai_ollama"))
+        mine.host, mine.password = "http://127.0.0.1:11434/v1", "mine-and-mine-alone"
+    import_connections(settings)
+    with create_session() as session:
+        mine = session.scalar(select(Connection).where(Connection.conn_id == "pydanticai_ollama"))
+        assert (mine.host, mine.password) == ("http://127.0.0.1:11434/v1", "mine-and-mine-alone")
+        session.delete(mine)
+    assert import_connections(settings) == ["pydanticai_ollama"]
