@@ -34,6 +34,7 @@ from llmkit.limits import RequestLimit
 log = logging.getLogger(__name__)
 
 CONN_ID = "pydanticai_default"
+QUESTION = "Name one thing that makes a desk lamp good."
 
 
 class StopOnRefusedKey(RetryPolicy):
@@ -54,7 +55,6 @@ class StopOnRefusedKey(RetryPolicy):
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param("Name one thing that makes a desk lamp good.", type="string", title="Question", minLength=1),
         "per_minute": Param(
             30, type="integer", title="Requests a minute", description="For the limiter. Try 2.", minimum=2, maximum=600
         ),
@@ -115,16 +115,16 @@ def ai_sdk_configuration() -> None:
     @task_group
     def defaults():
         @task.llm(llm_conn_id=CONN_ID)
-        def ask_with_defaults(params: dict) -> str:
+        def ask_with_defaults() -> str:
             """Default model settings: the model is the one in the connection's extra, for every task that names none."""
-            return params["question"]
+            return QUESTION
 
         @task.llm(
             llm_conn_id=CONN_ID, model_id="openai-chat:gpt-4o", model_settings={"temperature": 0.0, "max_tokens": 12}
         )
-        def ask_with_overrides(params: dict) -> str:
+        def ask_with_overrides() -> str:
             """Default model settings: a task overrides the model and its settings for itself alone."""
-            return params["question"]
+            return QUESTION
 
         @task
         def compare_answers(by_default: str, overridden: str) -> dict:

@@ -63,42 +63,39 @@ class Outline(BaseModel):
     },
 )
 def ai_sdk_task_decorator() -> None:
-    # A prompt file states the settings it was written for, so that prompt and parameters change together.
-    outline_prompt = prompts.load("outline_announcement")
-    draft_prompt = prompts.load("draft_announcement")
-    polish_prompt = prompts.load("polish_announcement")
-
     @task.llm(
         llm_conn_id="pydanticai_default",
         output_type=Outline,
         serialize_output=True,
-        model_settings=dict(outline_prompt.settings),
+        model_settings={"temperature": 0.0, "max_tokens": 120},
     )
     def write_outline(params: dict) -> str:
         """Use @task.llm decorator: with an output type the answer is an `Outline`, checked before it leaves the task."""
-        return outline_prompt.render(
+        return prompts.load("outline_announcement").render(
             product=params["product"], facts=params["facts"], audience="people who work at home"
         )
 
-    @task.llm(llm_conn_id="pydanticai_default", model_settings=dict(draft_prompt.settings))
+    @task.llm(llm_conn_id="pydanticai_default", model_settings={"temperature": 0.3, "max_tokens": 140})
     def write_draft(outline: dict, params: dict) -> str:
         """Configure model parameters: 0.3 for temperature here, 0.0 in the other two, each with its own max_tokens."""
-        return draft_prompt.render(headline=outline["headline"], points=outline["points"], tone=params["tone"])
+        return prompts.load("draft_announcement").render(
+            headline=outline["headline"], points=outline["points"], tone=params["tone"]
+        )
 
     @task
     def show_prompts(outline: dict, draft: str, params: dict) -> dict[str, str]:
         """Template prompts with Jinja: a loop over the points, a condition on the tone, and no way out of the sandbox."""
         return {
-            "draft_announcement": draft_prompt.render(
+            "draft_announcement": prompts.load("draft_announcement").render(
                 headline=outline["headline"], points=outline["points"], tone=params["tone"]
             ),
-            "polish_announcement": polish_prompt.render(draft=draft, tone=params["tone"]),
+            "polish_announcement": prompts.load("polish_announcement").render(draft=draft, tone=params["tone"]),
         }
 
-    @task.llm(llm_conn_id="pydanticai_default", model_settings=dict(polish_prompt.settings))
+    @task.llm(llm_conn_id="pydanticai_default", model_settings={"temperature": 0.0, "max_tokens": 90})
     def polish(draft: str, params: dict) -> str:
         """Chain LLM tasks: what one returns is what the next one reads."""
-        return polish_prompt.render(draft=draft, tone=params["tone"])
+        return prompts.load("polish_announcement").render(draft=draft, tone=params["tone"])
 
     @task
     def publish(outline: dict, text: str) -> str:

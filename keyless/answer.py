@@ -49,34 +49,41 @@ class Answerer:
         """
         _check(request)
         prompt = _chat(request.messages)
-        extra = json.dumps([[t.name, t.description, t.parameters] for t in request.tools]) if request.tools else ""
-        extra += json.dumps(request.schema) if request.schema else ""
-        prompt_tokens = await self._engine.count_prompt(prompt, extra)
-        yield Started(prompt_tokens)
+        if _is_prose(request):
+            # The usual case: the engine counts the prompt itself, while it reads it.
+            async for event in self._prose(prompt, request):
+                yield event
+            return
         task = understand(request.messages)
-
+        schema = request.schema or schema_in(task.instructions) or request.schema
+        options = closed_choice(task)
+        results = _results(request.messages)
+        extra = json.dumps([[t.name, t.description, t.parameters] for t in request.tools]) if request.tools else ""
+        prompt_tokens = await self._engine.count_prompt(prompt, extra + (json.dumps(schema) if schema else ""))
         if calls := await self._tool_calls(request, task):
-            text = "".join(json.dumps({"name": c.name, "arguments": c.arguments}) for c in calls)
+            yield Started(prompt_tokens)
             for call in calls:
                 yield call
+            text = "".join(json.dumps({"name": c.name, "arguments": c.arguments}) for c in calls)
             yield Done("tool_calls", Usage(prompt_tokens, len(await self._engine.tokenize(text))))
             return
-        schema = request.schema or schema_in(task.instructions) or request.schema
         if schema is not None:
             value = await self._filler(task, request).fill(schema or {"type": "object"})
             whole = self._spoken(json.dumps(value, ensure_ascii=False), prompt_tokens, replace(request, stop=()))
-        elif options := closed_choice(task):
+        elif options:
             material = task.source if len(task.source.split()) > len(options) else f"{task.source} {task.instructions}"
             whole = self._spoken(self._pick(material, options, task), prompt_tokens, request)
-        elif results := _results(request.messages):
+        elif results:
             whole = self._spoken(await self._from_results(request, results), prompt_tokens, request)
         else:
-            whole = self._prose(prompt, prompt_tokens, request)
+            whole = self._prose(prompt, request)
         async for event in whole:
             yield event
 
     async def reply(self, request: Request) -> Reply:
-        """The whole reply at once."""
+        """The whole reply at once. Raises as ``answer`` does."""
+        if _is_prose(request):
+            return await self._whole_prose(request)
         text: list[str] = []
         calls: list[ToolCall] = []
         done = Done("stop", Usage(0, 0))
@@ -89,12 +96,22 @@ class Answerer:
                 done = event
         return Reply("".join(text), tuple(calls), done.finish_reason, done.usage, done.stop_sequence)
 
+    async def _whole_prose(self, request: Request) -> Reply:
+        _check(request)
+        stops = request.stop
+        text, done = await self._engine.complete(
+            _chat(request.messages), _sampling(request), until=lambda text: any(s in text for s in stops)
+        )
+        at, stop = _first_stop(text, stops)
+        return Reply(text[:at], (), "stop" if stop else done.finish_reason, done.usage, stop)
+
     # --- prose ------------------------------------------------------------------------------------
 
-    async def _prose(self, prompt: list[dict[str, str]], prompt_tokens: int, request: Request) -> AsyncIterator[Event]:
+    async def _prose(self, prompt: list[dict[str, str]], request: Request) -> AsyncIterator[Event]:
         """The model's own words, cut at the client's stop strings; a stop string itself is never sent."""
         held = ""
         sent = ""
+        prompt_tokens = 0
         stream = self._engine.stream(prompt, _sampling(request))
         try:
             async for event in stream:
@@ -103,6 +120,10 @@ class Answerer:
                         yield TextDelta(held)
                     yield event
                     return
+                if isinstance(event, Started):
+                    prompt_tokens = event.prompt_tokens
+                    yield event
+                    continue
                 held += event.text
                 at, stop = _first_stop(held, request.stop)
                 if stop is not None:
@@ -122,6 +143,7 @@ class Answerer:
 
     async def _spoken(self, text: str, prompt_tokens: int, request: Request) -> AsyncIterator[Event]:
         """A text that is known already, token by token, under the same limits as prose."""
+        yield Started(prompt_tokens)
         at, stop = _first_stop(text, request.stop)
         tokens = await self._engine.tokenize(text[:at] if stop else text)
         reason: FinishReason = "stop"
@@ -213,6 +235,14 @@ class Answerer:
             return await self._write(prompt, max_tokens, request)
 
         return Filler(self._decider, self._extractor, task, write)
+
+
+def _is_prose(request: Request) -> bool:
+    """Whether the answer is the language model's own words and nothing has to be decided before."""
+    if request.tools or request.schema is not None or _results(request.messages):
+        return False
+    task = understand(request.messages)
+    return schema_in(task.instructions) is None and not closed_choice(task)
 
 
 def _check(request: Request) -> None:

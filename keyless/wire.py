@@ -124,7 +124,13 @@ async def _disconnected(request: Request) -> None:
 async def events(request: Request, neutral: NeutralRequest) -> AsyncIterator[Event]:
     """The answer's events, once it has really begun: an error before that is an HTTP status, not a broken stream."""
     source = answerer(request).answer(neutral)
-    beginning = [await anext(source), await anext(source)]
+
+    async def begin() -> list[Event]:
+        return [await anext(source), await anext(source)]
+
+    beginning = await while_connected(request, begin())
+    if beginning is None:
+        raise BadRequest("The client left before the answer began.", status=499)
 
     async def all_of_them() -> AsyncIterator[Event]:
         try:

@@ -5,7 +5,6 @@ A prompt is a Jinja2 template with YAML front matter, at ``<library>/<name>/v<N>
     ---
     description: What the prompt is for.
     variables: {ticket: The customer's message}
-    settings: {temperature: 0.2, max_tokens: 120}
     ---
     Answer this ticket: {{ ticket }}
 
@@ -30,6 +29,8 @@ LIBRARY = Path(__file__).resolve().parents[2] / "include" / "prompts"
 """The course's own prompts."""
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)
+# The C loader where PyYAML has it; both read plain data only.
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VERSION = re.compile(r"v(\d+)\.j2")
 
 
@@ -39,14 +40,13 @@ class PromptError(ValueError):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One version of a prompt. ``settings`` are the model settings it was written for."""
+    """One version of a prompt; ``variables`` says what each of them is."""
 
     name: str
     version: int
     description: str
     template: str
     variables: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def render(self, **values: Any) -> str:
         """The prompt's text.
@@ -92,7 +92,7 @@ def _parse(name: str, version: int, text: str) -> Prompt:
     if match is None:
         raise PromptError(f"{where} has no front matter: begin it with a block between two lines of `---`.")
     try:
-        head = yaml.safe_load(match.group(1)) or {}
+        head = yaml.load(match.group(1), Loader=_YAML) or {}
         used = meta.find_undeclared_variables(_environment().parse(match.group(2)))
     except yaml.YAMLError as error:
         raise PromptError(f"{where} has front matter that is no YAML: {error}.") from None
@@ -105,7 +105,7 @@ def _parse(name: str, version: int, text: str) -> Prompt:
     variables = head.get("variables") or {}
     if undeclared := sorted(used - set(variables)):
         raise PromptError(f"{where} uses {', '.join(undeclared)} without declaring it in its front matter.")
-    return Prompt(name, version, head.get("description", ""), match.group(2), variables, head.get("settings") or {})
+    return Prompt(name, version, head.get("description", ""), match.group(2), variables)
 
 
 def rendered_once() -> dict[str, str]:

@@ -30,7 +30,7 @@ def test_the_environment_wins_over_the_database(run_lesson, monkeypatch, setting
         "AIRFLOW_CONN_OPENAI_DEFAULT",
         '{"conn_type": "openai", "host": "http://127.0.0.1:9/v1", "password": "from-environment"}',
     )
-    run = run_lesson(DAG, question="What is a lamp?")
+    run = run_lesson(DAG, per_minute=31)
     found = {c["conn_id"]: c for c in run.xcoms["connections.find_connection"]}
     assert found["openai_default"]["found in"] == "environment"
     assert found["openai_default"]["host"] == "http://127.0.0.1:9/v1"

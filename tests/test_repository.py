@@ -1,0 +1,103 @@
+"""The rooms stay apart, the generated files are fresh, and nothing secret is committed."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stack import docs
+from stack.settings import REPO
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of everything that a file imports, wherever it does."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize(
+    ("room", "never"),
+    [
+        ("dags", {"keyless", "stack", "bench"}),
+        ("plugins", {"keyless", "stack", "bench", "dags"}),
+        ("keyless", {"airflow", "llmkit", "stack", "bench"}),
+    ],
+)
+def test_the_rooms_are_apart(room, never):
+    for path in (REPO / room).rglob("*.py"):
+        assert not imported(path) & never, path
+
+
+def test_requirements_are_the_locked_ones():
+    assert (REPO / "requirements.txt").read_text() == docs.requirements(), "run `make export`"
+
+
+def test_the_readme_s_lesson_table_is_fresh():
+    readme = (REPO / "README.md").read_text()
+    assert docs.with_table(readme) == readme, "run `make export`"
+    assert docs.lesson_table() in readme
+
+
+def test_the_lock_file_fits_the_project():
+    uv = next((p for p in (REPO / ".uv/bin/uv",) if p.exists()), "uv")
+    try:
+        done = subprocess.run(
+            [uv, "lock", "--check", "--offline"], cwd=REPO, capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        pytest.skip("no uv on this machine")
+    if "offline" in done.stderr.lower() or "network" in done.stderr.lower():
+        pytest.skip("uv has no cache to check the lock file with")
+    assert done.returncode == 0, done.stderr
+
+
+def test_ruff_is_content():
+    for command in (["check", "."], ["format", "--check", "."]):
+        done = subprocess.run(
+            [Path(sys.executable).parent / "ruff", *command], cwd=REPO, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout
+
+
+def test_airflow_does_not_run_llmkit_s_modules_as_plugins(tmp_path):
+    """Airflow runs every file below plugins/ that is not ignored as a module named by its stem."""
+    script = "import sys, airflow.plugins_manager as p; p.ensure_plugins_loaded(); print({'prompts', 'limits'} & set(sys.modules))"
+
+    def loaded(plugins: Path) -> str:
+        env = {**os.environ, "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins), "AIRFLOW_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+        return done.stdout.strip().splitlines()[-1]
+
+    assert loaded(REPO / "plugins") == "set()"
+    without = tmp_path / "plugins"
+    shutil.copytree(REPO / "plugins", without)
+    (without / ".airflowignore").unlink()
+    assert loaded(without) != "set()", "the guard is what keeps them out"
+
+
+def test_no_module_of_ours_hides_another_package():
+    ours = {p.stem for p in (REPO / "plugins" / "llmkit").rglob("*.py")} - {"__init__"}
+    assert not ours & (
+        sys.stdlib_module_names | {"openai", "anthropic", "cohere", "ollama", "google", "boto3", "jinja2"}
+    )
+
+
+def test_no_key_is_committed():
+    tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
+    secret = re.compile(r"sk-[A-Za-z0-9]{20,}|sk-ant-|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY")
+    for name in tracked:
+        if name.endswith((".png", ".lock")) or name == "tests/test_repository.py":
+            continue
+        assert not secret.search((REPO / name).read_text(errors="replace")), name
