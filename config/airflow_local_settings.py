@@ -12,7 +12,17 @@ if {"dag-processor", "scheduler"} & set(sys.argv):
     import airflow.providers.common.ai.operators.agent  # noqa: F401
 
 if sys.argv[1:3] == ["dags", "test"]:
-    # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
+    import atexit
+    from contextlib import ExitStack
+
     from airflow.sdk.log import configure_logging
 
+    from stack.pausing import paused
+
+    # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
     configure_logging()
+    # `make up` may be running: its scheduler shall not run the tested tasks a second time.
+    until_exit = ExitStack()
+    atexit.register(until_exit.close)
+    for argument in sys.argv[3:4]:
+        until_exit.enter_context(paused(argument))

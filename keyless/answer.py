@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from keyless.decide import Decider, words
 from keyless.embedder import Embedder
-from keyless.engine import Engine, Sampling
+from keyless.engine import Engine, Sampling, refuse_megabytes
 from keyless.extract import Extractor, sentences
 from keyless.fill import Filler
 from keyless.neutral import (
@@ -82,6 +82,7 @@ class Answerer:
 
     async def reply(self, request: Request) -> Reply:
         """The whole reply at once. Raises as ``answer`` does."""
+        _check(request)
         if _is_prose(request):
             return await self._whole_prose(request)
         text: list[str] = []
@@ -97,7 +98,6 @@ class Answerer:
         return Reply("".join(text), tuple(calls), done.finish_reason, done.usage, done.stop_sequence)
 
     async def _whole_prose(self, request: Request) -> Reply:
-        _check(request)
         stops = request.stop
         text, done = await self._engine.complete(
             _chat(request.messages), _sampling(request), until=lambda text: any(s in text for s in stops)
@@ -248,6 +248,8 @@ def _is_prose(request: Request) -> bool:
 def _check(request: Request) -> None:
     if not request.messages:
         raise BadRequest("messages: at least one message is required", param="messages")
+    # Before anything reads the text: patterns over megabytes would hold up every other client.
+    refuse_megabytes(_chat(request.messages))
     names = [t.name for t in request.tools]
     if request.tool_choice not in ("auto", "none", "required", *names):
         raise BadRequest(f"tool_choice: there is no tool named {request.tool_choice!r}", param="tool_choice")

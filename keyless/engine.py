@@ -106,7 +106,7 @@ class Engine:
 
         Raises ``ContextOverflow`` when they do not fit.
         """
-        _refuse_megabytes(messages, extra)
+        refuse_megabytes(messages, extra)
         rendered = await self._http.post("/apply-template", json={"messages": messages})
         rendered.raise_for_status()
         tokens = len(await self.tokenize(rendered.json()["prompt"], special=True))
@@ -198,7 +198,7 @@ class Engine:
         self, messages: list[dict[str, str]], sampling: Sampling, on_chunk: Callable[[bytes], bool]
     ) -> asyncio.Future[None]:
         """Wait for a slot and start decoding in a thread of its own; the future is done when the slot is free again."""
-        _refuse_megabytes(messages)
+        refuse_megabytes(messages)
         payload = json.dumps(
             {
                 "messages": messages,
@@ -251,7 +251,7 @@ def _usage(chunk: dict[str, Any]) -> Usage | None:
     return Usage(said["prompt_tokens"], said["completion_tokens"]) if said else None
 
 
-def _refuse_megabytes(messages: list[dict[str, str]], extra: str = "") -> None:
+def refuse_megabytes(messages: list[dict[str, str]], extra: str = "") -> None:
     """Raises ``ContextOverflow`` for a prompt that is not worth tokenizing, with a guess of four bytes a token."""
     size = sum(len(m["content"].encode()) for m in messages) + len(extra.encode())
     if size > CONTEXT_TOKENS * _BYTES_NO_TOKEN_IS_LONGER_THAN:

@@ -107,7 +107,7 @@ def _now() -> str:
 
 
 def _ending(finish: str, usage: Usage, began: int) -> dict[str, Any]:
-    """Durations are nanoseconds, as Ollama gives them; loading takes none, the model is in memory."""
+    """Durations are nanoseconds, as Ollama gives them. Reading the prompt is not told apart from answering it."""
     took = time.perf_counter_ns() - began
     return {
         "done": True,
@@ -115,9 +115,9 @@ def _ending(finish: str, usage: Usage, began: int) -> dict[str, Any]:
         "total_duration": took,
         "load_duration": 0,
         "prompt_eval_count": usage.prompt_tokens,
-        "prompt_eval_duration": took // 4,
+        "prompt_eval_duration": 0,
         "eval_count": usage.completion_tokens,
-        "eval_duration": took - took // 4,
+        "eval_duration": took,
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from keyless.answer import Answerer
@@ -69,9 +69,15 @@ def check_key(request: Request) -> None:
 
 async def read(request: Request, model: type[Body]) -> Body:
     """The request's JSON as ``model``. Raises ``BadRequest`` that names the field at fault."""
-    if int(request.headers.get("content-length") or 0) > MAX_BODY_BYTES:
-        raise BadRequest(f"The request is larger than {MAX_BODY_BYTES} bytes.", status=413, kind="request_too_large")
-    raw = await request.body()
+    raw = bytearray()
+    try:
+        async for chunk in request.stream():
+            raw += chunk
+            if len(raw) > MAX_BODY_BYTES:
+                message = f"The request is larger than {MAX_BODY_BYTES} bytes."
+                raise BadRequest(message, status=413, kind="request_too_large")
+    except ClientDisconnect:
+        raise BadRequest("The client left in the middle of its request.", status=499) from None
     try:
         parsed = json.loads(raw)
     except (ValueError, RecursionError) as error:

@@ -19,6 +19,7 @@ import yaml
 
 from stack import processes
 from stack.database import Database
+from stack.pausing import paused
 from stack.settings import REPO, Settings, StackError
 from stack.up import check_disk, is_up, prepare
 
@@ -223,7 +224,8 @@ def execute(settings: Settings, dag_id: str, conf: dict[str, Any] | None = None)
         outcome.error = f"{dag_id}.py defines no DAG of that id"
         return outcome
     try:
-        run = dag.test(run_conf=conf)
+        with paused(dag_id):
+            run = dag.test(run_conf=conf)
     except Exception as error:
         # Params that do not validate, for one, are told before the first task.
         outcome.error = str(error).strip().splitlines()[0]

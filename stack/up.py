@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -148,7 +149,7 @@ def up(settings: Settings) -> int:
             for name, command in commands(settings).items():
                 manager.add_process(
                     name,
-                    "exec " + subprocess.list2cmdline(command),
+                    "exec " + shlex.join(command),
                     env={**env, "PYTHONUNBUFFERED": "1"},
                     cwd=str(REPO),
                 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import free_port
+from ports import free_port
 
 from stack.settings import REPO, Settings, StackError
 from stack.up import check_disk, commands

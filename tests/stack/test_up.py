@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from conftest import free_port
+from ports import free_port
 
 from stack.settings import REPO
 
@@ -160,6 +160,18 @@ def test_the_newcomer_s_first_hour(stack):
             (i["start_date"], i["end_date"]) for i in instances if i["task_id"] == "limits.call_one_at_a_time"
         )
         assert len(spans) == 3 and all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "one at a time"
+
+        # The same lesson in the shell, beside the running scheduler, which must not run its tasks a second time.
+        beside = stack.make("lesson", "DAG=114_01_02")
+        assert beside.returncode == 0, beside.stdout + beside.stderr
+        runs = client.get(
+            "/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns", params={"order_by": "-start_date"}
+        ).json()
+        tested = runs["dag_runs"][0]["dag_run_id"]
+        assert tested != run
+        url = f"/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns/{tested}/taskInstances"
+        assert len({i["pid"] for i in client.get(url).json()["task_instances"]}) == 1, "one process ran them all"
+        assert client.get("/api/v2/dags/114_01_02_ai_sdk_configuration").json()["is_paused"] is False
 
     addresses = set(listening(stack.processes))
     assert len(addresses) >= 2 and {ip for _, ip in addresses} == {"127.0.0.1"}, addresses
