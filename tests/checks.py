@@ -86,7 +86,7 @@ def checklist_errors(lesson: dict[str, Any], dag: Any) -> list[str]:
 def first_line(task: Any) -> str:
     """The first line of a task's page in the UI."""
     # Airflow shows a TaskFlow docstring on the task's page, though not (in 3.3) that of a mapped task.
-    doc = getattr(task.partial_kwargs.get("python_callable"), "__doc__", "") if task.is_mapped else task.doc_md
+    doc = getattr(getattr(task, "python_callable", None), "__doc__", "") if task.is_mapped else task.doc_md
     return (doc or "").strip().split("\n", 1)[0]
 
 
