@@ -17,7 +17,7 @@ from keyless import extract
 from keyless.embedder import Embedder
 from keyless.neutral import Tool
 
-# Cosine similarities of MiniLM, between texts of everyday length. Chosen on sentences of no test set.
+# Cosine similarities of MiniLM between texts of everyday length: related ones are above, unrelated ones below.
 STATEMENT_HOLDS = 0.2
 TOOL_FITS = 0.24
 
@@ -70,7 +70,7 @@ class Decider:
 
     # --- labels -----------------------------------------------------------------------------------
 
-    def choose(self, text: str, labels: dict[str, str], question: str = "") -> str:
+    def choose(self, text: str, labels: dict[str, str]) -> str:
         """The label of ``labels`` (name to description, which may be empty) that fits ``text`` best."""
         if len(labels) == 1:
             return next(iter(labels))

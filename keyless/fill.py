@@ -126,11 +126,10 @@ class Filler:
         values = schema["enum"]
         labels = {str(v): v for v in values}
         described = described_labels(list(labels), schema.get("description", ""), self.task.instructions)
-        question = schema.get("description", "") or words(name)
-        if {w.lower() for w in labels} <= {"yes", "no"}:
+        if {w.lower() for w in labels} == {"yes", "no"}:
             verdict = self.decider.holds(text, name, schema.get("description", "") or self._field_question(name))
             return next(v for label, v in labels.items() if (label.lower() == "yes") == verdict)
-        return labels[self.decider.choose(text, described, question)]
+        return labels[self.decider.choose(text, described)]
 
     async def _one_of(self, schema: Schema, options: list[Any], name: str, text: str, depth: int) -> Any:
         shared = {k: v for k, v in schema.items() if k in ("description", "title")}

@@ -98,3 +98,9 @@ def test_schemas_over_http_are_satisfied_and_repeat(client):
 def test_impossible_schemas_are_refused(filler, schema):
     with pytest.raises(BadRequest, match="Invalid schema"):
         asyncio.run(filler(TEXT).fill(schema))
+
+
+@pytest.mark.parametrize("labels", [["yes"], ["no"], ["Yes", "No"], [1, 2, 3], [True, None, "x"]])
+def test_odd_enums_are_answered(filler, labels):
+    schema = {"type": "object", "properties": {"a": {"enum": labels}}, "required": ["a"]}
+    assert asyncio.run(filler(TEXT).fill(schema))["a"] in labels
