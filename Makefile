@@ -13,7 +13,7 @@ install: .venv/.installed ## Everything the course needs, into .venv
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || { echo "The course needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true): run make PYTHON=<path of one>."; exit 1; }
 	@command -v uv >/dev/null || [ -x .uv/bin/uv ] || { $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; } || { echo "No uv and no venv to install it into: install uv, or Python's venv module (Debian: apt install python3-venv)."; exit 1; }
 	@# Compiled once here, or every process would compile what it imports at every start.
-	@echo "Installing the course's packages into .venv (2.6 GB on disk; a few minutes, once) …"
+	@echo "Installing the course's packages into .venv (2.6 GB on disk; a few minutes, once) …" >&2
 	@$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) && touch $@
 
 up: install ## Start Airflow, keyless and PostgreSQL; Ctrl-C stops them (PORT=…, KEYLESS_PORT=…, KEYLESS=0)

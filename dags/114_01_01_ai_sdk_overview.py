@@ -51,6 +51,7 @@ class Routing(BaseModel):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    # Prompts are finished texts: nothing in them shall be rendered as a template once more.
     jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,

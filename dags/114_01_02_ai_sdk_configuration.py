@@ -49,15 +49,14 @@ class StopOnRefusedKey(RetryPolicy):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    # Prompts are finished texts: nothing in them shall be rendered as a template once more.
     jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
-        "per_minute": Param(
-            30, type="integer", title="Requests a minute", description="For the limiter. Try 2.", minimum=2, maximum=600
-        ),
+        "per_minute": Param(30, type="integer", title="Requests a minute", description="Try 2.", minimum=2),
     },
 )
 def ai_sdk_configuration() -> None:
@@ -101,12 +100,10 @@ def ai_sdk_configuration() -> None:
         @task(trigger_rule=TriggerRule.ALL_DONE)
         def explain_failure(**context) -> dict:
             """API key management: the state that the refused task ended in, and what a reader does next."""
-            runtime = context["ti"]
-            states = runtime.get_task_states(
-                dag_id=runtime.dag_id, task_ids=["keys.use_wrong_key"], run_ids=[runtime.run_id]
-            )
+            ti, task_id = context["ti"], "keys.use_wrong_key"
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
             return {
-                "state": states[runtime.run_id]["keys.use_wrong_key"],
+                "state": states[ti.run_id][task_id],
                 "what to do": "put a valid key into the connection, then clear the task",
             }
 
@@ -146,10 +143,11 @@ def ai_sdk_configuration() -> None:
             """Rate limiting configuration: max_active_tis_per_dag bounds one task over all runs of its DAG."""
             return f"Say the number {number}."
 
-        @task(max_active_tis_per_dag=2)
-        def call_at_a_rate(number: int, params: dict) -> float:
+        @task.llm(llm_conn_id=CONN_ID, model_settings={"max_tokens": 5})
+        def call_at_a_rate(number: int, params: dict) -> str:
             """Rate limiting configuration: a limiter in the database bounds the calls that start in a minute."""
-            return round(RequestLimit("openai_chat", params["per_minute"]).acquire(timeout=90), 2)
+            RequestLimit("openai_chat", params["per_minute"]).acquire(timeout=90)
+            return f"Say the number {number}."
 
         for limited in (call_in_pool, call_one_at_a_time, call_at_a_rate):
             limited.expand(number=[1, 2, 3])

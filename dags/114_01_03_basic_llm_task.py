@@ -61,6 +61,7 @@ def judge(completion: str) -> Draft:
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    # @task.llm renders the prompt as an Airflow template once more; what a customer wrote is no template.
     jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,

@@ -47,6 +47,7 @@ class Outline(BaseModel):
 @dag(
     dag_id=Path(__file__).stem,
     doc_md=__doc__,
+    # Rendered by `llmkit.prompts`, in a sandbox; Airflow, which has no way to know, would render them once more.
     jinja_environment_kwargs=prompts.rendered_once(),
     schedule=None,
     catchup=False,

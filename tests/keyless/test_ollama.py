@@ -58,3 +58,17 @@ def test_errors(ollama_client):
 
     with pytest.raises(ollama.ResponseError, match="maximum context length"):
         ollama_client.generate(model="m", prompt="word " * 9000)
+
+
+def test_async(keyless_url):
+    import asyncio
+
+    import ollama
+
+    async def main():
+        client = ollama.AsyncClient(host=f"{keyless_url}/ollama")
+        return await asyncio.gather(
+            *(client.generate(model="m", prompt="Hi", options={"num_predict": 5}) for _ in range(3))
+        )
+
+    assert len({reply.response for reply in asyncio.run(main())}) == 1
