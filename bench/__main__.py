@@ -63,12 +63,14 @@ def parses() -> None:
 
 
 def qualities(client: httpx.Client) -> None:
-    """The labelled sets."""
-    scores = quality.classification(client)
-    for score in (*scores, quality.total_of(scores, "classification"), quality.fields(client), quality.tools(client)):
-        say(f"quality of {score.name}: {score.right} of {score.total} = {score.share:.1%}")
-        for wrong in score.wrong if "-v" in sys.argv else ():
-            say(f"    {wrong}")
+    """The labelled sets, and those that were never tuned for."""
+    for title, data in (("quality", quality.DATA), ("quality, held out", quality.HELD_OUT)):
+        scores = quality.classification(client, data)
+        total = quality.total_of(scores, "classification")
+        for score in (*scores, total, quality.fields(client, data), quality.tools(client, data)):
+            say(f"{title}: {score.name}: {score.right} of {score.total} = {score.share:.1%}")
+            for wrong in score.wrong if "-v" in sys.argv else ():
+                say(f"    {wrong}")
 
 
 def main() -> int:

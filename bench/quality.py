@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +13,8 @@ import yaml
 from stack.settings import REPO
 
 DATA = REPO / "tests" / "keyless" / "data"
+HELD_OUT = DATA / "held_out"
+"""Sets that were written after keyless was built, and never tuned for."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ def _filled(client: httpx.Client, messages: list[dict[str, str]], schema: dict[s
     return json.loads(_chat(client, messages, response_format=form)["content"])
 
 
-def classification(client: httpx.Client) -> list[Score]:
+def classification(client: httpx.Client, data: Path = DATA) -> list[Score]:
     """One score a label set."""
     scores = []
-    for group in yaml.safe_load((DATA / "classification.yaml").read_text()):
+    for group in yaml.safe_load((data / "classification.yaml").read_text()):
         wrong = []
         for item in group["items"]:
             text, label = item[:2]
@@ -68,10 +71,10 @@ def classification(client: httpx.Client) -> list[Score]:
     return scores
 
 
-def fields(client: httpx.Client) -> Score:
+def fields(client: httpx.Client, data: Path = DATA) -> Score:
     """Typed fields of short documents."""
     wrong, total = [], 0
-    for document in yaml.safe_load((DATA / "documents.yaml").read_text()):
+    for document in yaml.safe_load((data / "documents.yaml").read_text()):
         properties = {}
         for name, field in document["fields"].items():
             kind = {"type": "string", "format": "date"} if field["type"] == "date" else {"type": field["type"]}
@@ -88,10 +91,10 @@ def fields(client: httpx.Client) -> Score:
     return Score("fields", total - len(wrong), total, tuple(wrong))
 
 
-def tools(client: httpx.Client) -> Score:
+def tools(client: httpx.Client, data: Path = DATA) -> Score:
     """The choice of a tool, none among them."""
     wrong, total = [], 0
-    for group in yaml.safe_load((DATA / "tools.yaml").read_text()):
+    for group in yaml.safe_load((data / "tools.yaml").read_text()):
         offered = [
             {"type": "function", "function": {"name": name, "description": tool["description"], "parameters": {
                 "type": "object", "properties": {p: {"type": t} for p, t in tool["parameters"].items()}, "required": list(tool["parameters"])}}}

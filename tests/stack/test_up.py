@@ -186,11 +186,8 @@ def test_the_newcomer_s_first_hour(stack):
 def test_a_killed_run_leaves_a_state_that_starts_again(stack):
     stack.up()
     # The power goes: no process gets to say goodbye, and some outlive the one that started them.
-    supervisor = next(p for p in stack.processes if p.cmdline()[1:4] == ["-m", "stack", "up"])
-    supervisor.kill()
-    for process in stack.processes:
-        if process.name() == "postgres":
-            process.kill()
+    psutil.Process(int((stack.state / "up.lock").read_text())).kill()
+    psutil.Process(int((stack.state / "pg" / "postmaster.pid").read_text().split()[0])).kill()
     assert stack.processes, "orphans are what this test is about"
     stack.process.wait(timeout=30)
 
