@@ -45,7 +45,7 @@ def short_chat(client: httpx.Client, engine: Engine, rounds: int = 40) -> Pair:
     return Pair(statistics.median(through) * 1000, statistics.median(direct) * 1000)
 
 
-def tokens_per_second(client: httpx.Client, engine: Engine, rounds: int = 6) -> Pair:
+def tokens_per_second(client: httpx.Client, engine: Engine, rounds: int = 12) -> Pair:
     """Tokens a second of streamed answers of 200 tokens: the median round, the two sides in turn."""
     messages = [{"role": "user", "content": "Write a long story about a lamp that wanted to see the sea."}]
     through, direct = [], []
