@@ -41,7 +41,6 @@ class Outline(BaseModel):
 
     headline: str = Field(description="A short headline", max_length=80)
     points: list[str] = Field(description="The points to make", min_length=2, max_length=4)
-    tone: str = Field(default="friendly", description="The tone")
 
 
 @dag(

@@ -18,7 +18,7 @@ def test_it_ends_as_the_outline_says(run):
 @pytest.mark.checklist("114.1.4", "Use @task.llm decorator")
 def test_the_outline_is_typed(run, dagbag):
     outline = run.xcoms["write_outline"]
-    assert set(outline) == {"headline", "points", "tone"}
+    assert set(outline) == {"headline", "points"}
     assert outline["headline"].strip() and 2 <= len(outline["points"]) <= 4
     for task_id in ("write_outline", "write_draft", "polish"):
         assert dagbag.dags[DAG].get_task(task_id).custom_operator_name == "@task.llm"
