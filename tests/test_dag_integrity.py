@@ -9,7 +9,7 @@ from stack.settings import REPO
 
 LESSONS = checks.outline(REPO)
 PRESENT = checks.present(REPO)
-BAD = REPO / "tests" / "fixtures" / "bad_lessons"
+FIXTURES = REPO / "tests" / "fixtures"
 
 
 def test_the_outline_has_50_lessons_of_4_items():
@@ -43,15 +43,45 @@ def test_nothing_is_opened_at_parse_time(dag_id, running_stack):
     assert checks.parse_time_errors(REPO / "dags" / f"{dag_id}.py") == []
 
 
-# The checks bite: each of these files has exactly the fault that its name tells.
+# The checks bite: each of these lessons has exactly the fault that its name tells.
+
+TEMPLATE = (FIXTURES / "lesson_with_a_missing_item.py").read_text()
+ROW = "| Create simple LLM task | `ask` |\n"
+FAULTS = {
+    "missing_item": ("", ""),
+    "silent_task": (ROW, ROW + "| Pass prompt to model | `write` |\n"),
+    "phantom_task": (ROW, ROW + "| Pass prompt to model | `write_prompt` |\n"),
+    "wrong_tag": ('"beginner"', '"advanced"'),
+    "query_at_parse_time": ("@dag(", 'import socket\n\nsocket.getaddrinfo("127.0.0.1", 9)\n\n\n@dag('),
+}
 
 
-def _bad(name: str, running_stack=None):
+@pytest.fixture
+def bad_file(tmp_path):
+    """``bad_file(fault)`` writes a lesson with that fault and returns its path."""
+
+    def write(fault: str):
+        right, wrong = FAULTS[fault]
+        assert right in TEMPLATE
+        path = tmp_path / f"{fault}.py"
+        path.write_text(TEMPLATE.replace(right, wrong, 1) if right else TEMPLATE)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def bad(running_stack, bad_file):
+    """``bad(fault)`` is the DAG of such a lesson."""
     from airflow.dag_processing.dagbag import DagBag
 
-    bag = DagBag(dag_folder=str(BAD / f"{name}.py"), bundle_path=BAD, bundle_name="bad")
-    assert bag.import_errors == {}
-    return next(iter(bag.dags.values()))
+    def load(fault: str):
+        path = bad_file(fault)
+        bag = DagBag(dag_folder=str(path), bundle_path=path.parent, bundle_name="bad")
+        assert bag.import_errors == {}
+        return next(iter(bag.dags.values()))
+
+    return load
 
 
 LESSON = {
@@ -62,34 +92,34 @@ LESSON = {
 }
 
 
-def test_a_missing_item_is_found(running_stack):
-    errors = checks.checklist_errors(LESSON, _bad("missing_item"))
+def test_a_missing_item_is_found(bad):
+    errors = checks.checklist_errors(LESSON, bad("missing_item"))
     assert errors == ["the doc's table has no row for 'Pass prompt to model'"]
 
 
-def test_an_item_that_no_task_says_is_found(running_stack):
-    errors = checks.checklist_errors(LESSON, _bad("silent_task"))
+def test_an_item_that_no_task_says_is_found(bad):
+    errors = checks.checklist_errors(LESSON, bad("silent_task"))
     assert errors == ["'Pass prompt to model': none of its tasks' docstrings begins with it"]
 
 
-def test_an_item_of_a_task_that_does_not_exist_is_found(running_stack):
-    errors = checks.checklist_errors(LESSON, _bad("phantom_task"))
+def test_an_item_of_a_task_that_does_not_exist_is_found(bad):
+    errors = checks.checklist_errors(LESSON, bad("phantom_task"))
     assert errors == ["'Pass prompt to model': the table names tasks that do not exist: write_prompt"]
 
 
-def test_a_wrong_tag_is_found(running_stack):
-    assert checks.metadata_errors(LESSON, _bad("missing_item")) == []
-    errors = checks.metadata_errors(LESSON, _bad("wrong_tag"))
+def test_a_wrong_tag_is_found(bad):
+    assert checks.metadata_errors(LESSON, bad("missing_item")) == []
+    errors = checks.metadata_errors(LESSON, bad("wrong_tag"))
     assert len(errors) == 1 and errors[0].startswith("tags are")
 
 
-def test_a_query_at_parse_time_is_found(running_stack):
-    errors = checks.parse_time_errors(BAD / "query_at_parse_time.py")
+def test_a_query_at_parse_time_is_found(bad_file):
+    errors = checks.parse_time_errors(bad_file("query_at_parse_time"))
     assert errors and "socket" in errors[0]
 
 
 def test_bad_form_is_found():
-    errors = checks.form_errors(BAD / "bad_form.py")
+    errors = checks.form_errors(FIXTURES / "bad_form.py")
     assert any("print()" in e for e in errors)
     assert any("bare except" in e for e in errors)
     assert any("lines, not" in e for e in errors)
