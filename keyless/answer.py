@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 from keyless.decide import Decider, words
 from keyless.embedder import Embedder
@@ -55,11 +56,10 @@ class Answerer:
                 yield event
             return
         task = understand(request.messages)
-        schema = request.schema or schema_in(task.instructions) or request.schema
+        schema = _schema(request, task)
         options = closed_choice(task)
         results = _results(request.messages)
-        extra = json.dumps([[t.name, t.description, t.parameters] for t in request.tools]) if request.tools else ""
-        prompt_tokens = await self._engine.count_prompt(prompt, extra + (json.dumps(schema) if schema else ""))
+        prompt_tokens = await self.count(request)
         if calls := await self._tool_calls(request, task):
             yield Started(prompt_tokens)
             for call in calls:
@@ -75,10 +75,23 @@ class Answerer:
             whole = self._spoken(self._pick(material, options, task), prompt_tokens, request)
         elif results:
             whole = self._spoken(await self._from_results(request, results), prompt_tokens, request)
+        elif pictures := _pictures(request.messages):
+            # What was measured in the picture, in plain words: the language model would only make things up around it.
+            whole = self._spoken("\n".join(pictures), prompt_tokens, request)
         else:
             whole = self._prose(prompt, request)
         async for event in whole:
             yield event
+
+    async def count(self, request: Request) -> int:
+        """Tokens of the prompt, tools and schema included, as ``usage`` will give them.
+
+        Raises ``BadRequest``, and ``ContextOverflow`` when they do not fit.
+        """
+        _check(request)
+        schema = None if _is_prose(request) else _schema(request, understand(request.messages))
+        tools = json.dumps([[t.name, t.description, t.parameters] for t in request.tools]) if request.tools else ""
+        return await self._engine.count_prompt(_chat(request.messages), tools + (json.dumps(schema) if schema else ""))
 
     async def reply(self, request: Request) -> Reply:
         """The whole reply at once. Raises as ``answer`` does."""
@@ -152,7 +165,7 @@ class Answerer:
             text = await self._engine.detokenize(tokens)
         elif stop:
             text = text[:at]
-        for piece in re.findall(r"\s*\S+|\s+$", text):
+        for piece in pieces(text):
             yield TextDelta(piece)
         yield Done(reason, Usage(prompt_tokens, len(tokens)), stop)
 
@@ -237,9 +250,18 @@ class Answerer:
         return Filler(self._decider, self._extractor, task, write)
 
 
+def pieces(text: str) -> list[str]:
+    """``text`` as a stream brings it: a word at a time, each with the space before it."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
+def _schema(request: Request, task: Task) -> dict[str, Any] | None:
+    return request.schema or schema_in(task.instructions) or request.schema
+
+
 def _is_prose(request: Request) -> bool:
     """Whether the answer is the language model's own words and nothing has to be decided before."""
-    if request.tools or request.schema is not None or _results(request.messages):
+    if request.tools or request.schema is not None or _results(request.messages) or _pictures(request.messages):
         return False
     task = understand(request.messages)
     return schema_in(task.instructions) is None and not closed_choice(task)
@@ -267,7 +289,7 @@ def _chat(messages: tuple[Message, ...]) -> list[dict[str, str]]:
             asked = "; ".join(f"{c.name}({json.dumps(c.arguments)})" for c in message.tool_calls)
             chat.append({"role": "assistant", "content": f"{message.text}{asked}"})
         else:
-            chat.append({"role": message.role, "content": message.text})
+            chat.append({"role": message.role, "content": message.content})
     return chat
 
 
@@ -300,6 +322,11 @@ def _possible_start(text: str, stops: tuple[str, ...]) -> int:
 def _this_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     last = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
     return messages[last + 1 :]
+
+
+def _pictures(messages: tuple[Message, ...]) -> tuple[str, ...]:
+    """What the pictures of the latest question show."""
+    return next((m.pictures for m in reversed(messages) if m.role == "user"), ())
 
 
 def _results(messages: tuple[Message, ...]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -11,10 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from keyless import wire
+from keyless import pictures, wire
+from keyless.anthropic_errors import ANTHROPIC
 from keyless.neutral import (
-    BadRequest,
-    ContextOverflow,
     Done,
     Event,
     Message,
@@ -26,24 +26,24 @@ from keyless.neutral import (
     Usage,
 )
 from keyless.neutral import Request as NeutralRequest
+from keyless.prompt_cache import NOT_CACHED, Breakpoint, Cached, prefixes
 
 MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-sonnet-4-5", "claude-haiku-4-5")
-_ERROR_TYPES = {
-    "authentication": "authentication_error",
-    "not_found": "not_found_error",
-    "request_too_large": "request_too_large",
-}
 
 
-def error_body(error: BadRequest) -> dict[str, Any]:
-    message = str(error)
-    if isinstance(error, ContextOverflow):
-        message = f"prompt is too long: {error.tokens} tokens > {error.limit} maximum"
-    return {
-        "type": "error",
-        "error": {"type": _ERROR_TYPES.get(error.kind, "invalid_request_error"), "message": message},
-        "request_id": wire.new_id("req_"),
-    }
+class CacheControl(wire.Loose):
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+    @property
+    def seconds(self) -> int:
+        return {"5m": 300, "1h": 3600}[self.ttl]
+
+
+class Source(wire.Loose):
+    type: str
+    data: str | None = None
+    url: str | None = None
 
 
 class Block(wire.Loose):
@@ -54,6 +54,8 @@ class Block(wire.Loose):
     input: dict[str, Any] = Field(default_factory=dict)
     tool_use_id: str = ""
     content: str | list[dict[str, Any]] | None = None
+    source: Source | None = None
+    cache_control: CacheControl | None = None
 
 
 class InputMessage(wire.Loose):
@@ -65,6 +67,7 @@ class ToolDefinition(wire.Loose):
     name: str = Field(min_length=1)
     description: str | None = None
     input_schema: dict[str, Any]
+    cache_control: CacheControl | None = None
 
 
 class ToolChoice(wire.Loose):
@@ -82,19 +85,25 @@ class OutputConfig(wire.Loose):
     format: OutputFormat | None = None
 
 
-class MessagesRequest(wire.Loose):
+class Prompt(wire.Loose):
+    """What ``count_tokens`` takes; everything that is read, nothing of how to answer."""
+
     model: str = Field(min_length=1)
-    max_tokens: int = Field(ge=1)
     messages: list[InputMessage] = Field(min_length=1)
     system: str | list[Block] | None = None
-    temperature: float | None = Field(None, ge=0, le=1)
-    top_p: float | None = Field(None, ge=0, le=1)
-    stop_sequences: list[str] | None = None
-    stream: bool | None = False
     tools: list[ToolDefinition] | None = None
     tool_choice: ToolChoice | None = None
     output_config: OutputConfig | None = None
     output_format: OutputFormat | None = None
+    cache_control: CacheControl | None = None
+
+
+class MessagesRequest(Prompt):
+    max_tokens: int = Field(ge=1)
+    temperature: float | None = Field(None, ge=0, le=1)
+    top_p: float | None = Field(None, ge=0, le=1)
+    stop_sequences: list[str] | None = None
+    stream: bool | None = False
 
 
 def _text(blocks: str | list[Block] | list[dict[str, Any]] | None) -> str:
@@ -103,8 +112,19 @@ def _text(blocks: str | list[Block] | list[dict[str, Any]] | None) -> str:
     pieces = []
     for block in blocks:
         kind, text = (block.get("type"), block.get("text")) if isinstance(block, dict) else (block.type, block.text)
-        pieces.append(text if text is not None else f"[{kind}]")
+        if kind == "document" and not isinstance(block, dict) and block.source and block.source.type == "text":
+            text = block.source.data
+        if kind != "image":
+            pieces.append(text if text is not None else f"[{kind}]")
     return "\n".join(pieces)
+
+
+def _pictures(blocks: list[Block]) -> tuple[str, ...]:
+    return tuple(
+        pictures.describe(pictures.from_base64(b.source.data or b.source.url or "", "source"), "source")
+        for b in blocks
+        if b.type == "image" and b.source is not None
+    )
 
 
 def _messages(message: InputMessage) -> list[Message]:
@@ -119,11 +139,12 @@ def _messages(message: InputMessage) -> list[Message]:
     calls = tuple(ToolCall(b.id, b.name, b.input) for b in message.content if b.type == "tool_use")
     said = [b for b in message.content if b.type not in ("tool_result", "tool_use", "thinking", "redacted_thinking")]
     if said or calls:
-        turns.append(Message(message.role, _text(said), calls))
+        turns.append(Message(message.role, _text(said), calls, pictures=_pictures(said)))
     return turns
 
 
-def to_neutral(body: MessagesRequest) -> NeutralRequest:
+def to_neutral(body: Prompt) -> NeutralRequest:
+    """Raises ``BadRequest`` for a picture that cannot be read."""
     messages = [Message("system", _text(body.system))] if body.system else []
     for message in body.messages:
         messages += _messages(message)
@@ -137,107 +158,146 @@ def to_neutral(body: MessagesRequest) -> NeutralRequest:
         else {"any": "required", "tool": choice.name}.get(choice.type, choice.type),
         parallel_tool_calls=not (choice is not None and choice.disable_parallel_tool_use),
         schema=form.schema_ if form else None,
-        max_tokens=body.max_tokens,
-        temperature=body.temperature,
-        top_p=body.top_p,
-        stop=tuple(s for s in body.stop_sequences or () if s),
+        **_sampling(body),
     )
+
+
+def _sampling(body: Prompt) -> dict[str, Any]:
+    if not isinstance(body, MessagesRequest):
+        return {}
+    return {
+        "max_tokens": body.max_tokens,
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "stop": tuple(s for s in body.stop_sequences or () if s),
+    }
+
+
+def _use_id(call: ToolCall) -> str:
+    return call.id.replace("call_", "toolu_")
 
 
 def _stop_reason(finish: str, stop: str | None) -> str:
     return "stop_sequence" if stop else {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[finish]
 
 
-def _usage(usage: Usage) -> dict[str, Any]:
-    return {
-        "input_tokens": usage.prompt_tokens,
+async def _cached(request: Request, body: Prompt) -> Cached:
+    """What of the prompt the client has marked and sent before."""
+    blocks: list[tuple[dict[str, Any], str, CacheControl | None]] = []
+    for tool in body.tools or ():
+        sent = tool.model_dump(exclude={"cache_control"})
+        blocks.append((sent, json.dumps(sent), tool.cache_control))
+    spoken = [("system", body.system or []), *((m.role, m.content) for m in body.messages)]
+    for role, content in spoken:
+        for block in [Block(type="text", text=content)] if isinstance(content, str) else content:
+            sent = {"role": role, **block.model_dump(exclude={"cache_control"})}
+            blocks.append((sent, _text([block]) or json.dumps(block.input), block.cache_control))
+    if body.cache_control is not None and blocks:
+        blocks[-1] = (*blocks[-1][:2], body.cache_control)
+    marked = prefixes([(sent, text, mark.seconds if mark else None) for sent, text, mark in blocks])
+    engine = request.app.state.engine
+    breakpoints = [Breakpoint(name, len(await engine.tokenize(text)), ttl) for name, text, ttl in marked]
+    return request.app.state.prompt_cache.use(wire.account(request), body.model, breakpoints) if marked else NOT_CACHED
+
+
+def _usage(usage: Usage, cached: Cached, *, delta: bool = False) -> dict[str, Any]:
+    counts: dict[str, Any] = {
+        "input_tokens": max(0, usage.prompt_tokens - cached.read - cached.written),
         "output_tokens": usage.completion_tokens,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "service_tier": "standard",
+        "cache_creation_input_tokens": cached.written,
+        "cache_read_input_tokens": cached.read,
     }
+    if delta:
+        return counts
+    times = {"ephemeral_5m_input_tokens": cached.written_5m, "ephemeral_1h_input_tokens": cached.written_1h}
+    return {**counts, "cache_creation": times, "service_tier": "standard"}
 
 
-def _head(body: MessagesRequest) -> dict[str, Any]:
-    return {"id": wire.new_id("msg_"), "type": "message", "role": "assistant", "model": body.model}
+def head(model: str) -> dict[str, Any]:
+    """The fields of a message that are known before its answer."""
+    return {"id": wire.new_id("msg_"), "type": "message", "role": "assistant", "model": model}
 
 
-def _whole(head: dict[str, Any], reply: Reply) -> dict[str, Any]:
+def whole(head: dict[str, Any], reply: Reply, cached: Cached = NOT_CACHED) -> dict[str, Any]:
+    """A message."""
     content: list[dict[str, Any]] = [{"type": "text", "text": reply.text, "citations": None}] if reply.text else []
-    content += [
-        {"type": "tool_use", "id": c.id.replace("call_", "toolu_"), "name": c.name, "input": c.arguments}
-        for c in reply.tool_calls
-    ]
+    content += [{"type": "tool_use", "id": _use_id(c), "name": c.name, "input": c.arguments} for c in reply.tool_calls]
     return {
         **head,
         "content": content,
         "stop_reason": _stop_reason(reply.finish_reason, reply.stop_sequence),
         "stop_sequence": reply.stop_sequence,
-        "usage": _usage(reply.usage),
+        "usage": _usage(reply.usage, cached),
     }
 
 
-@wire.adapter(error_body)
+@wire.adapter(ANTHROPIC)
 async def create(request: Request) -> Response:
-    body = await wire.read(request, MessagesRequest)
-    neutral = to_neutral(body)
+    return await answer(request, await wire.read(request, MessagesRequest))
+
+
+async def answer(request: Request, body: MessagesRequest) -> Response:
+    """The reply to ``body``, as one message or as its events."""
+    neutral = await asyncio.to_thread(to_neutral, body)
+    headers = {"request-id": wire.new_id("req_")}
     if body.stream:
-        return wire.sse(_events(await wire.events(request, neutral), _head(body)))
-    reply = await wire.while_connected(request, wire.answerer(request).reply(neutral))
-    if reply is None:
-        return Response(status_code=499)
-    wire.note_usage(request, reply.usage)
-    return JSONResponse(_whole(_head(body), reply), headers={"request-id": wire.new_id("req_")})
+        events = await wire.events(request, neutral)
+        return wire.sse(_sse(events_of(events, head(body.model), await _cached(request, body))), headers)
+    reply = await wire.reply(request, neutral)
+    return JSONResponse(whole(head(body.model), reply, await _cached(request, body)), headers=headers)
 
 
-async def _events(events: AsyncIterator[Event], head: dict[str, Any]) -> AsyncIterator[str]:
-    def event(kind: str, **fields: Any) -> str:
-        return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+@wire.adapter(ANTHROPIC)
+async def count_tokens(request: Request) -> Response:
+    neutral = await asyncio.to_thread(to_neutral, await wire.read(request, Prompt))
+    return JSONResponse({"input_tokens": await wire.answerer(request).count(neutral)})
 
+
+async def _sse(events: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
+    async for event in events:
+        yield f"event: {event['type']}\ndata: {json.dumps(event)}\n\n"
+
+
+async def events_of(
+    events: AsyncIterator[Event], head: dict[str, Any], cached: Cached = NOT_CACHED
+) -> AsyncIterator[dict[str, Any]]:
+    """A message as the events of its stream."""
     index, open_text = -1, False
     async for piece in events:
         if isinstance(piece, Started):
-            start = {
-                **head,
-                "content": [],
-                "stop_reason": None,
-                "stop_sequence": None,
-                "usage": _usage(Usage(piece.prompt_tokens, 1)),
-            }
-            yield event("message_start", message=start)
-            yield event("ping")
+            usage = _usage(Usage(piece.prompt_tokens, 1), cached)
+            message = {**head, "content": [], "stop_reason": None, "stop_sequence": None, "usage": usage}
+            yield {"type": "message_start", "message": message}
+            yield {"type": "ping"}
             continue
         if isinstance(piece, TextDelta):
             if not open_text:
                 index, open_text = index + 1, True
-                yield event(
-                    "content_block_start", index=index, content_block={"type": "text", "text": "", "citations": None}
-                )
-            yield event("content_block_delta", index=index, delta={"type": "text_delta", "text": piece.text})
+                block = {"type": "text", "text": "", "citations": None}
+                yield {"type": "content_block_start", "index": index, "content_block": block}
+            delta: dict[str, Any] = {"type": "text_delta", "text": piece.text}
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
             continue
         if open_text:
-            yield event("content_block_stop", index=index)
+            yield {"type": "content_block_stop", "index": index}
             open_text = False
         if isinstance(piece, ToolCall):
             index += 1
-            block = {"type": "tool_use", "id": piece.id.replace("call_", "toolu_"), "name": piece.name, "input": {}}
-            yield event("content_block_start", index=index, content_block=block)
-            yield event(
-                "content_block_delta",
-                index=index,
-                delta={"type": "input_json_delta", "partial_json": json.dumps(piece.arguments)},
-            )
-            yield event("content_block_stop", index=index)
+            block = {"type": "tool_use", "id": _use_id(piece), "name": piece.name, "input": {}}
+            yield {"type": "content_block_start", "index": index, "content_block": block}
+            delta = {"type": "input_json_delta", "partial_json": json.dumps(piece.arguments)}
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+            yield {"type": "content_block_stop", "index": index}
         elif isinstance(piece, Done):
             delta = {
                 "stop_reason": _stop_reason(piece.finish_reason, piece.stop_sequence),
                 "stop_sequence": piece.stop_sequence,
             }
-            yield event("message_delta", delta=delta, usage=_usage(piece.usage))
-    yield event("message_stop")
+            yield {"type": "message_delta", "delta": delta, "usage": _usage(piece.usage, cached, delta=True)}
+    yield {"type": "message_stop"}
 
 
-@wire.adapter(error_body)
+@wire.adapter(ANTHROPIC, metered=False)
 async def list_models(request: Request) -> Response:
     data = [{"type": "model", "id": m, "display_name": m, "created_at": "2025-01-01T00:00:00Z"} for m in MODELS]
     return JSONResponse({"data": data, "has_more": False, "first_id": MODELS[0], "last_id": MODELS[-1]})
@@ -245,5 +305,6 @@ async def list_models(request: Request) -> Response:
 
 routes = [
     Route("/v1/messages", create, methods=["POST"]),
+    Route("/v1/messages/count_tokens", count_tokens, methods=["POST"]),
     Route("/v1/models", list_models, methods=["GET"]),
 ]

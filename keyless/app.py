@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -18,26 +17,70 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyless import (
     ENGINE_NAME,
+    anthropic_batches,
+    anthropic_errors,
     anthropic_messages,
+    bedrock_converse,
+    bedrock_errors,
+    bedrock_invoke,
+    cohere_chat,
+    cohere_embed,
+    cohere_errors,
+    google_auth,
+    google_cache,
+    google_embed,
+    google_errors,
+    google_generate,
     ollama_api,
+    openai_batches,
     openai_chat,
     openai_embeddings,
     openai_errors,
+    openai_files,
+    openai_images,
+    openai_moderations,
     openai_responses,
 )
 from keyless.answer import Answerer
+from keyless.batches import Batches
 from keyless.embedder import Embedder
 from keyless.engine import CONTEXT_TOKENS, SLOTS, Engine
 from keyless.journal import Journal
+from keyless.keys import Keys
 from keyless.neutral import BadRequest
+from keyless.prompt_cache import PromptCache
+from keyless.provider import Provider
+from keyless.store import Store
 from keyless.wire import error_response
 
 log = logging.getLogger("keyless")
 
-ERROR_BODIES: dict[str, Callable[[BadRequest], dict[str, Any]]] = {
-    "openai": openai_errors.error_body,
-    "anthropic": anthropic_messages.error_body,
-    "ollama": ollama_api.error_body,
+PROVIDERS: dict[str, Provider] = {
+    p.name: p
+    for p in (
+        openai_errors.OPENAI,
+        anthropic_errors.ANTHROPIC,
+        cohere_errors.COHERE,
+        google_errors.GOOGLE,
+        bedrock_errors.BEDROCK,
+        ollama_api.OLLAMA,
+    )
+}
+ROUTES = {
+    "openai": [
+        *openai_chat.routes,
+        *openai_responses.routes,
+        *openai_embeddings.routes,
+        *openai_images.routes,
+        *openai_files.routes,
+        *openai_batches.routes,
+        *openai_moderations.routes,
+    ],
+    "anthropic": [*anthropic_messages.routes, *anthropic_batches.routes],
+    "cohere": [*cohere_chat.routes, *cohere_embed.routes],
+    "google": [*google_auth.routes, *google_cache.routes, *google_generate.routes, *google_embed.routes],
+    "bedrock": [*bedrock_converse.routes, *bedrock_invoke.routes],
+    "ollama": ollama_api.routes,
 }
 
 
@@ -49,12 +92,18 @@ class Recorder:
         self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/_keyless") or scope["path"] == "/health":
+        # What has an entry already comes from a batch, not over HTTP.
+        if (
+            scope["type"] != "http"
+            or "keyless.entry" in scope
+            or scope["path"].startswith("/_keyless")
+            or scope["path"] == "/health"
+        ):
             await self._app(scope, receive, send)
             return
         provider, _, path = scope["path"].lstrip("/").partition("/")
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        entry = self._journal.open(provider if provider in ERROR_BODIES else "", scope["method"], f"/{path}", headers)
+        entry = self._journal.open(provider if provider in PROVIDERS else "", scope["method"], f"/{path}", headers)
         scope["keyless.entry"] = entry
         status = 499
 
@@ -76,20 +125,20 @@ class Recorder:
 
 async def _unknown_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    provider = request.url.path.lstrip("/").partition("/")[0]
-    body = ERROR_BODIES.get(provider, openai_errors.error_body)
-    served = ", ".join(f"/{name}" for name in ERROR_BODIES)
+    served = ", ".join(f"/{name}" for name in PROVIDERS)
     what = "Method not allowed" if error.status_code == 405 else "Unknown request URL"
     message = f"{what}: {request.method} {request.url.path}. keyless serves {served}."
-    return error_response(BadRequest(message, status=error.status_code, kind="not_found"), body)
+    return error_response(BadRequest(message, status=error.status_code, kind="not_found"), _provider(request))
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    body = ERROR_BODIES.get(request.url.path.lstrip("/").partition("/")[0], openai_errors.error_body)
-    return error_response(
-        BadRequest("keyless failed on this request; its log says why.", status=500, kind="api_error"), body
-    )
+    told = BadRequest("keyless failed on this request; its log says why.", status=500, kind="api_error")
+    return error_response(told, _provider(request))
+
+
+def _provider(request: Request) -> Provider:
+    return PROVIDERS.get(request.url.path.lstrip("/").partition("/")[0], openai_errors.OPENAI)
 
 
 async def _health(request: Request) -> Response:
@@ -127,14 +176,16 @@ def create_app(threads: int | None = None) -> Starlette:
         app.state.engine = await asyncio.to_thread(Engine, threads)
         app.state.embedder = await asyncio.to_thread(Embedder)
         app.state.answerer = Answerer(app.state.engine, app.state.embedder)
+        app.state.files = Store()
+        app.state.batches = Batches(app)
         yield
+        await app.state.batches.close()
+        app.state.files.close()
         await app.state.engine.close()
 
     app = Starlette(
         routes=[
-            Mount("/openai", routes=[*openai_chat.routes, *openai_responses.routes, *openai_embeddings.routes]),
-            Mount("/anthropic", routes=anthropic_messages.routes),
-            Mount("/ollama", routes=ollama_api.routes),
+            *(Mount(f"/{name}", routes=routes) for name, routes in ROUTES.items()),
             Route("/health", _health),
             Route("/_keyless/requests", _requests, methods=["GET", "DELETE"]),
         ],
@@ -143,6 +194,9 @@ def create_app(threads: int | None = None) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.journal = journal
+    app.state.keys = Keys()
+    app.state.prompt_cache = PromptCache()
     app.state.responses = OrderedDict()
+    app.state.google_caches = OrderedDict()
     app.add_middleware(Recorder, journal=journal)
     return app

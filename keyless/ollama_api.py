@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from keyless import wire
-from keyless.neutral import BadRequest, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
+from keyless import pictures, wire
+from keyless.neutral import BadRequest, Done, Event, Message, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
 from keyless.openai_embeddings import as_texts, resized
+from keyless.provider import Provider
 
 MODELS = ("smollm2:135m", "all-minilm:latest")
 NATIVE_DIMENSIONS = {"nomic-embed-text": 768, "mxbai-embed-large": 1024}
@@ -25,6 +26,9 @@ NATIVE_DIMENSIONS = {"nomic-embed-text": 768, "mxbai-embed-large": 1024}
 
 def error_body(error: BadRequest) -> dict[str, Any]:
     return {"error": str(error)}
+
+
+OLLAMA = Provider("ollama", error_body, needs_key=False)
 
 
 class Options(wire.Loose):
@@ -52,6 +56,7 @@ class ChatMessage(wire.Loose):
     role: Literal["system", "user", "assistant", "tool"]
     content: str | None = None
     tool_calls: list[FunctionHolder] | None = None
+    images: list[str] | None = None
 
 
 class ChatRequest(wire.Loose):
@@ -67,6 +72,7 @@ class GenerateRequest(wire.Loose):
     model: str = Field(min_length=1)
     prompt: str
     system: str | None = None
+    images: list[str] | None = None
     stream: bool | None = True
     format: Literal["", "json"] | dict[str, Any] | None = None
     options: Options | None = None
@@ -99,7 +105,11 @@ def _neutral(
 
 def _message(message: ChatMessage) -> Message:
     calls = tuple(ToolCall("", c.function.name, c.function.arguments) for c in message.tool_calls or ())
-    return Message(message.role, message.content or "", calls)
+    return Message(message.role, message.content or "", calls, pictures=_pictures(message.images))
+
+
+def _pictures(images: list[str] | None) -> tuple[str, ...]:
+    return tuple(pictures.describe(pictures.from_base64(i, "images"), "images") for i in images or ())
 
 
 def _now() -> str:
@@ -140,10 +150,7 @@ async def _respond(request: Request, model: str, neutral: NeutralRequest, stream
     if stream:
         events = await wire.events(request, neutral)
         return StreamingResponse(_lines(events, model, shape, began), media_type="application/x-ndjson")
-    reply: Reply | None = await wire.while_connected(request, wire.answerer(request).reply(neutral))
-    if reply is None:
-        return Response(status_code=499)
-    wire.note_usage(request, reply.usage)
+    reply = await wire.reply(request, neutral)
     head = {"model": model, "created_at": _now()}
     return JSONResponse(
         {**head, **shape(reply.text, reply.tool_calls), **_ending(reply.finish_reason, reply.usage, began)}
@@ -162,47 +169,46 @@ async def _lines(events: AsyncIterator[Event], model: str, shape: Shape, began: 
         yield json.dumps(line) + "\n"
 
 
-@wire.adapter(error_body, needs_key=False)
+@wire.adapter(OLLAMA)
 async def chat(request: Request) -> Response:
     body = await wire.read(request, ChatRequest)
     functions = [t.function for t in body.tools or ()]
     tools = tuple(
         Tool(f.name, f.description or "", f.parameters or {"type": "object", "properties": {}}) for f in functions
     )
-    neutral = _neutral(tuple(map(_message, body.messages)), tools, body.format, body.options)
+    messages = await asyncio.to_thread(lambda: tuple(map(_message, body.messages)))
+    neutral = _neutral(messages, tools, body.format, body.options)
     return await _respond(request, body.model, neutral, body.stream is not False, _as_message)
 
 
-@wire.adapter(error_body, needs_key=False)
+@wire.adapter(OLLAMA)
 async def generate(request: Request) -> Response:
     body = await wire.read(request, GenerateRequest)
     system = (Message("system", body.system),) if body.system else ()
-    neutral = _neutral((*system, Message("user", body.prompt)), (), body.format, body.options)
+    asked = Message("user", body.prompt, pictures=await asyncio.to_thread(_pictures, body.images))
+    neutral = _neutral((*system, asked), (), body.format, body.options)
     return await _respond(request, body.model, neutral, body.stream is not False, _as_response)
 
 
-@wire.adapter(error_body, needs_key=False)
+@wire.adapter(OLLAMA)
 async def embed(request: Request) -> Response:
     body = await wire.read(request, EmbedRequest)
     began = time.perf_counter_ns()
-    model = wire.embedder(request)
     texts = as_texts(body.input)
-    vectors = await asyncio.to_thread(model.embed, texts)
+    vectors, counts = await wire.embed(request, texts)
     native = NATIVE_DIMENSIONS.get(body.model.partition(":")[0], vectors.shape[1])
-    usage = Usage(sum(model.count(t) for t in texts), 0)
-    wire.note_usage(request, usage)
     return JSONResponse(
         {
             "model": body.model,
             "embeddings": resized(vectors, body.dimensions or native).tolist(),
             "total_duration": time.perf_counter_ns() - began,
             "load_duration": 0,
-            "prompt_eval_count": usage.prompt_tokens,
+            "prompt_eval_count": sum(counts),
         }
     )
 
 
-@wire.adapter(error_body, needs_key=False)
+@wire.adapter(OLLAMA, metered=False)
 async def tags(request: Request) -> Response:
     def model(name: str) -> dict[str, Any]:
         details = {
@@ -225,7 +231,7 @@ async def tags(request: Request) -> Response:
     return JSONResponse({"models": [model(m) for m in MODELS]})
 
 
-@wire.adapter(error_body, needs_key=False)
+@wire.adapter(OLLAMA, metered=False)
 async def version(request: Request) -> Response:
     return JSONResponse({"version": "0.0.0-keyless"})
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from keyless import wire
+from keyless import pictures, wire
 from keyless.neutral import BadRequest, Done, Event, Message, Reply, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
-from keyless.openai_errors import error_body
+from keyless.openai_errors import OPENAI
 
 MODELS = (
     "gpt-4o",
@@ -42,9 +42,14 @@ class CalledTool(wire.Loose):
     function: FunctionCall
 
 
+class ImageUrl(wire.Loose):
+    url: str
+
+
 class Part(wire.Loose):
     type: str
     text: str | None = None
+    image_url: ImageUrl | str | None = None
 
 
 class ChatMessage(wire.Loose):
@@ -119,8 +124,16 @@ def parse_arguments(raw: str) -> dict[str, Any]:
 
 def text_of(content: str | list[Part] | None) -> str:
     if isinstance(content, list):
-        return "\n".join(part.text or f"[{part.type}]" for part in content)
+        return "\n".join(part.text or f"[{part.type}]" for part in content if part.image_url is None)
     return content or ""
+
+
+def pictures_of(content: str | list[Part] | None) -> tuple[str, ...]:
+    """What the images in ``content`` show. Raises ``BadRequest`` for one that cannot be read."""
+    if not isinstance(content, list):
+        return ()
+    urls = [p.image_url if isinstance(p.image_url, str) else p.image_url.url for p in content if p.image_url]
+    return tuple(pictures.describe(pictures.from_base64(url, "image_url"), "image_url") for url in urls)
 
 
 def _message(message: ChatMessage) -> Message:
@@ -128,11 +141,11 @@ def _message(message: ChatMessage) -> Message:
     calls = tuple(
         ToolCall(c.id, c.function.name, parse_arguments(c.function.arguments)) for c in message.tool_calls or ()
     )
-    return Message(role, text_of(message.content), calls, message.tool_call_id)  # type: ignore[arg-type]
+    return Message(role, text_of(message.content), calls, message.tool_call_id, pictures_of(message.content))  # type: ignore[arg-type]
 
 
 def to_neutral(body: ChatRequest) -> NeutralRequest:
-    """Raises ``BadRequest`` for a ``json_schema`` format without a schema."""
+    """Raises ``BadRequest`` for a ``json_schema`` format without a schema, or an image that cannot be read."""
     schema: dict[str, Any] | None = None
     if body.response_format is not None and body.response_format.type != "text":
         schema = {}
@@ -198,10 +211,10 @@ def _choice(index: int, reply: Reply) -> dict[str, Any]:
     return {"index": index, "message": message, "logprobs": None, "finish_reason": reply.finish_reason}
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI)
 async def create(request: Request) -> Response:
     body = await wire.read(request, ChatRequest)
-    neutral = to_neutral(body)
+    neutral = await asyncio.to_thread(to_neutral, body)
     head = {"id": wire.new_id("chatcmpl-"), "created": int(time.time()), "model": body.model}
     if body.stream:
         if (body.n or 1) > 1:
@@ -210,25 +223,17 @@ async def create(request: Request) -> Response:
         return wire.sse(_chunks(await wire.events(request, neutral), head, include_usage=usage))
     # Further choices differ as sampled ones do: each has a seed of its own.
     asked = [replace(neutral, seed=(neutral.seed or 0) + i) if i else neutral for i in range(body.n or 1)]
-    replies = await wire.while_connected(request, _all(request, asked))
-    if replies is None:
-        return Response(status_code=499)
-    usage_total = Usage(replies[0].usage.prompt_tokens, sum(r.usage.completion_tokens for r in replies))
-    wire.note_usage(request, usage_total)
+    replies = await wire.choices(request, asked)
     return JSONResponse(
         {
             **head,
             "object": "chat.completion",
             "choices": [_choice(i, r) for i, r in enumerate(replies)],
-            "usage": usage_body(usage_total),
+            "usage": usage_body(wire.usage_of(replies)),
             "service_tier": "default",
             "system_fingerprint": "keyless",
         }
     )
-
-
-async def _all(request: Request, asked: list[NeutralRequest]) -> list[Reply]:
-    return list(await asyncio.gather(*(wire.answerer(request).reply(a) for a in asked)))
 
 
 async def _chunks(events: AsyncIterator[Event], head: dict[str, Any], *, include_usage: bool) -> AsyncIterator[str]:
@@ -265,12 +270,12 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "keyless"}
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI, metered=False)
 async def list_models(request: Request) -> Response:
     return JSONResponse({"object": "list", "data": [_model(m) for m in MODELS]})
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI, metered=False)
 async def get_model(request: Request) -> Response:
     return JSONResponse(_model(request.path_params["model"]))
 

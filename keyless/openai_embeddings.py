@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from typing import Any, Literal
 
@@ -13,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keyless import wire
-from keyless.embedder import DIMENSIONS, MAX_TOKENS
-from keyless.neutral import BadRequest, Usage
-from keyless.openai_errors import error_body
+from keyless.embedder import DIMENSIONS
+from keyless.neutral import BadRequest
+from keyless.openai_errors import OPENAI
 
 MAX_INPUTS = 2048
 NATIVE_DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
@@ -50,22 +49,13 @@ def as_texts(value: Any) -> list[str]:
     return texts
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI)
 async def create(request: Request) -> Response:
     body = await wire.read(request, EmbeddingRequest)
     texts = as_texts(body.input)
-    model = wire.embedder(request)
-    counts = [model.count(t) for t in texts]
-    if any(c >= MAX_TOKENS and len(t) > 20 * MAX_TOKENS for c, t in zip(counts, texts, strict=True)):
-        raise BadRequest(
-            f"This model's maximum context length is {MAX_TOKENS} tokens for each input.",
-            kind="context_length_exceeded",
-            param="input",
-        )
-    vectors = await asyncio.to_thread(model.embed, texts)
+    vectors, counts = await wire.embed(request, texts)
     vectors = resized(vectors, body.dimensions or NATIVE_DIMENSIONS.get(body.model, DIMENSIONS))
-    usage = Usage(sum(counts), 0)
-    wire.note_usage(request, usage)
+    tokens = sum(counts)
     return JSONResponse(
         {
             "object": "list",
@@ -74,7 +64,7 @@ async def create(request: Request) -> Response:
                 for i, v in enumerate(vectors)
             ],
             "model": body.model,
-            "usage": {"prompt_tokens": usage.prompt_tokens, "total_tokens": usage.prompt_tokens},
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections import OrderedDict
@@ -17,8 +18,8 @@ from starlette.routing import Route
 from keyless import wire
 from keyless.neutral import BadRequest, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
-from keyless.openai_chat import NamedTool, Part, parse_arguments, text_of
-from keyless.openai_errors import error_body
+from keyless.openai_chat import NamedTool, Part, parse_arguments, pictures_of, text_of
+from keyless.openai_errors import OPENAI
 
 REMEMBERED = 1000
 
@@ -90,7 +91,9 @@ def _message(item: Item) -> Message | None:
         return Message("tool", text_of(item.output), tool_call_id=item.call_id)
     if item.role is None:
         return None  # reasoning and the like: nothing that the model said to anybody
-    return Message("system" if item.role == "developer" else item.role, text_of(item.content))
+    return Message(
+        "system" if item.role == "developer" else item.role, text_of(item.content), pictures=pictures_of(item.content)
+    )
 
 
 def to_neutral(body: ResponsesRequest, before: tuple[Message, ...]) -> NeutralRequest:
@@ -191,21 +194,18 @@ def _remember(request: Request, asked: NeutralRequest, reply: Reply, body: dict[
         store.popitem(last=False)
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI)
 async def create(request: Request) -> Response:
     body = await wire.read(request, ResponsesRequest)
     before: tuple[Message, ...] = ()
     if body.previous_response_id:
         before = _find(request, body.previous_response_id, param="previous_response_id").messages
-    neutral = to_neutral(body, before)
+    neutral = await asyncio.to_thread(to_neutral, body, before)
     head = _head(body)
     if body.stream:
         events = await wire.events(request, neutral)
         return wire.sse(_events(request, events, neutral, head, store=body.store is not False))
-    reply = await wire.while_connected(request, wire.answerer(request).reply(neutral))
-    if reply is None:
-        return Response(status_code=499)
-    wire.note_usage(request, reply.usage)
+    reply = await wire.reply(request, neutral)
     status = "incomplete" if reply.finish_reason == "length" else "completed"
     output = [_call_item(wire.new_id("fc_"), c, json.dumps(c.arguments), "completed") for c in reply.tool_calls]
     if reply.text or not output:
@@ -285,7 +285,7 @@ def _find(request: Request, identifier: str, param: str | None = None) -> Turn:
     return turn
 
 
-@wire.adapter(error_body)
+@wire.adapter(OPENAI, metered=False)
 async def get(request: Request) -> Response:
     return JSONResponse(_find(request, request.path_params["id"]).body)
 

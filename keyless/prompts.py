@@ -48,6 +48,10 @@ def understand(messages: tuple[Message, ...]) -> Task:
     if not real:
         return Task("", "\n".join(systems))
     source, told = _split(messages[real[-1]].text)
+    if pictures := messages[real[-1]].pictures:
+        # With a picture the words are the question, unless they hold material of their own too.
+        told, source = (told, f"{source}\n") if told else ([source], "")
+        source += "\n".join(pictures)
     results = [m.text for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
     return Task("\n".join([source, *results]), "\n".join([*systems, *told]))
 
