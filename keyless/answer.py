@@ -79,7 +79,7 @@ class Answerer:
             # What was measured in the picture, in plain words: the language model would only make things up around it.
             whole = self._spoken("\n".join(pictures), prompt_tokens, request)
         else:
-            whole = self._prose(prompt, request)
+            whole = self._prose(prompt, request, prompt_tokens)
         async for event in whole:
             yield event
 
@@ -120,8 +120,13 @@ class Answerer:
 
     # --- prose ------------------------------------------------------------------------------------
 
-    async def _prose(self, prompt: list[dict[str, str]], request: Request) -> AsyncIterator[Event]:
-        """The model's own words, cut at the client's stop strings; a stop string itself is never sent."""
+    async def _prose(
+        self, prompt: list[dict[str, str]], request: Request, counted: int | None = None
+    ) -> AsyncIterator[Event]:
+        """The model's own words, cut at the client's stop strings; a stop string itself is never sent.
+
+        ``counted`` are the prompt's tokens where they are more than the engine reads, because of tools.
+        """
         held = ""
         sent = ""
         prompt_tokens = 0
@@ -131,11 +136,11 @@ class Answerer:
                 if isinstance(event, Done):
                     if held:
                         yield TextDelta(held)
-                    yield event
+                    yield replace(event, usage=Usage(prompt_tokens, event.usage.completion_tokens))
                     return
                 if isinstance(event, Started):
-                    prompt_tokens = event.prompt_tokens
-                    yield event
+                    prompt_tokens = event.prompt_tokens if counted is None else counted
+                    yield Started(prompt_tokens)
                     continue
                 held += event.text
                 at, stop = _first_stop(held, request.stop)
@@ -190,7 +195,10 @@ class Answerer:
         limit = min(request.max_tokens or 96, 96)
         text = _to_last_stop((await self._write(prompt[-20_000:], limit, request)).strip())
         telling = [w for w in re.findall(r"[\w.,\-]*\d[\w.,\-]*|\b[A-Z]\w{2,}", facts) if w.strip(".,-")]
-        if text and (not telling or sum(w.strip(".,-") in text for w in telling) * 2 >= min(len(telling), 2)):
+        invented = _numbers(text) - _numbers(f"{facts} {question}")
+        used = not _numbers(facts) or _numbers(text) & _numbers(facts)
+        named = not telling or sum(w.strip(".,-") in text for w in telling) * 2 >= min(len(telling), 2)
+        if text and named and used and not invented:
             return text
         found = "; ".join(line for line in facts.splitlines() if line.strip())
         return f"Here is what I found: {found}" if telling or not text else f"{text}\n{found}"
@@ -339,6 +347,10 @@ def _parts(question: str) -> list[str]:
         p.strip() for p in re.split(r"(?<=[.?!])\s+|;\s+|,? and (?:also )?(?=\w+ )", question) if len(p.split()) > 1
     ]
     return parts if len(parts) > 1 else [question]
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:[.,:]\d+)*", text))
 
 
 def _readable(result: str) -> str:

@@ -246,19 +246,50 @@ async def _titan_embedding(request: Request, began: float) -> Response:
 @wire.adapter(BEDROCK)
 async def invoke_stream(request: Request) -> Response:
     model = request.path_params["model"]
+    began = time.perf_counter()
     family = _family(model)
     body = await wire.read(request, family.body)
     wire.entry(request).model, wire.entry(request).stream = model, True
     events = await wire.events(request, await asyncio.to_thread(family.neutral, body))
-    chunks = family.chunks(model, events)
+    usage = Usage(0, 0)
+
+    async def watched() -> AsyncIterator[Event]:
+        nonlocal usage
+        async for event in events:
+            if isinstance(event, Done):
+                usage = event.usage
+            yield event
+
+    first = time.perf_counter() - began
 
     async def frames() -> AsyncIterator[bytes]:
-        async for chunk in chunks:
-            inner = base64.b64encode(json.dumps(chunk).encode()).decode()
-            yield event_stream.event("chunk", json.dumps({"bytes": inner}).encode())
+        held: dict[str, Any] | None = None
+        async for chunk in family.chunks(model, watched()):
+            if held is not None:
+                yield _frame(held)
+            held = chunk
+        if held is not None:
+            yield _frame(
+                held | {"amazon-bedrock-invocationMetrics": _metrics(usage, first, time.perf_counter() - began)}
+            )
 
     headers = {"x-amzn-requestid": wire.new_id(""), "x-amzn-bedrock-content-type": "application/json"}
     return StreamingResponse(frames(), media_type=event_stream.MEDIA_TYPE, headers=headers)
+
+
+def _frame(chunk: dict[str, Any]) -> bytes:
+    inner = base64.b64encode(json.dumps(chunk).encode()).decode()
+    return event_stream.event("chunk", json.dumps({"bytes": inner}).encode())
+
+
+def _metrics(usage: Usage, first: float, whole: float) -> dict[str, int]:
+    """What the last chunk of every family carries; ``first`` and ``whole`` are seconds, told in milliseconds."""
+    return {
+        "inputTokenCount": usage.prompt_tokens,
+        "outputTokenCount": usage.completion_tokens,
+        "invocationLatency": round(whole * 1000),
+        "firstByteLatency": round(first * 1000),
+    }
 
 
 routes = [

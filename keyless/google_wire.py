@@ -160,7 +160,7 @@ def _messages(content: Content) -> list[Message]:
     if any(p.file_data for p in parts):
         raise BadRequest("keyless opens no files: send them as inlineData.", param="fileData")
     turns = [
-        Message("tool", json.dumps(p.function_response.response), tool_call_id=p.function_response.id or "")
+        Message("tool", _result(p.function_response.response), tool_call_id=p.function_response.id or "")
         for p in parts
         if p.function_response is not None
     ]
@@ -182,6 +182,12 @@ def _messages(content: Content) -> list[Message]:
     if text or calls or images:
         turns.append(Message("assistant" if content.role == "model" else "user", text, calls, pictures=images))
     return turns
+
+
+def _result(response: dict[str, Any]) -> str:
+    """What a function returned; the SDK wraps it as ``{"result": …}``."""
+    value = response["result"] if set(response) == {"result"} else response
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _standard(data: str) -> str:

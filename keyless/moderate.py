@@ -15,6 +15,7 @@ FLAGGED_FROM = 0.5
 _NOTHING_ALIKE = 0.42
 """Cosine similarity of MiniLM below which a sentence counts as harmless whatever it is nearest to."""
 _STEEPNESS = 14
+_BESIDE_THE_NEAREST = 0.08
 
 
 @cache
@@ -35,8 +36,10 @@ def _score(embedder: Embedder, text: str) -> dict[str, float]:
     examples = _examples()
     for sentence in sentences(text)[:200] or [text]:
         harmless = max(_NOTHING_ALIKE, float(embedder.similarity(sentence, examples["harmless"]).max()))
-        for name in CATEGORIES:
-            likeness = float(embedder.similarity(sentence, examples[name]).max())
-            score = 1 / (1 + math.exp(-_STEEPNESS * (likeness - harmless)))
+        alike = {name: float(embedder.similarity(sentence, examples[name]).max()) for name in CATEGORIES}
+        # What is nearest to one category speaks of the same things as its neighbours do, and is not therefore in them too.
+        threshold = max(harmless, max(alike.values()) - _BESIDE_THE_NEAREST)
+        for name, likeness in alike.items():
+            score = 1 / (1 + math.exp(-_STEEPNESS * (likeness - threshold)))
             worst[name] = max(worst[name], round(score, 6))
     return worst

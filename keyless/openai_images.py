@@ -158,7 +158,8 @@ async def _events(
     for index in range(body.partial_images or 0):
         coarse = await asyncio.to_thread(pictures.coarse, image, 8 * 4**index, (body.output_format or "png").upper())
         yield event(f"{kind}.partial_image", coarse, partial_image_index=index)
-    yield event(f"{kind}.completed", image, usage=_usage(usage))
+    used = {k: v for k, v in _usage(usage).items() if k != "output_tokens_details"}
+    yield event(f"{kind}.completed", image, usage=used)
 
 
 @wire.adapter(replace(OPENAI, needs_key=False), metered=False)

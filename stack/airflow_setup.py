@@ -20,7 +20,8 @@ from sqlalchemy import select, update
 
 from stack.settings import REPO, Settings
 
-_LOOPBACK_PORT = re.compile(r"^http://127\.0\.0\.1:\d+")
+# An address of keyless on whichever port; one of another server on loopback, such as Ollama's own, has another path.
+_KEYLESS = re.compile(r"http://127\.0\.0\.1:\d+(?=/(?:openai|anthropic|cohere|google|bedrock|ollama)\b)")
 
 
 def migrate() -> None:
@@ -45,15 +46,23 @@ def _has_tables() -> bool:
 
 
 def connections(settings: Settings) -> dict[str, dict[str, Any]]:
-    """``include/connections.yaml`` with keyless' address filled in."""
-    text = (REPO / "include" / "connections.yaml").read_text().replace("{keyless}", settings.keyless_url)
-    return yaml.safe_load(text)
+    """``include/connections.yaml`` with keyless' address and the throw-away key filled in."""
+
+    def filled(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: filled(v) for k, v in value.items()}
+        if isinstance(value, str):
+            value = value.replace("{keyless}", settings.keyless_url)
+            return settings.google_private_key if value == "{google_private_key}" else value
+        return value
+
+    return filled(yaml.safe_load((REPO / "include" / "connections.yaml").read_text()))
 
 
 def import_connections(settings: Settings) -> list[str]:
     """Add the connections that are missing, and return their ids.
 
-    One that exists is left alone, but for the port of keyless in a host that still points there.
+    One that exists is left alone, but for the port of keyless in an address that still points there.
     """
     added = []
     with create_session() as session:
@@ -64,8 +73,11 @@ def import_connections(settings: Settings) -> list[str]:
                 extra = fields.get("extra")
                 session.add(Connection(conn_id=conn_id, **{**fields, "extra": json.dumps(extra) if extra else None}))
                 added.append(conn_id)
-            elif (existing.password or "").startswith("keyless") and existing.host:
-                existing.host = _LOOPBACK_PORT.sub(settings.keyless_url, existing.host)
+                continue
+            if existing.host:
+                existing.host = _KEYLESS.sub(settings.keyless_url, existing.host)
+            if existing.extra:
+                existing.extra = _KEYLESS.sub(settings.keyless_url, existing.extra)
     return added
 
 

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.fernet import Fernet
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+# Where a hook takes no address from its connection, its SDK reads it from the environment.
+_ADDRESSES = {"GOOGLE_VERTEX_BASE_URL": "google", "GOOGLE_GEMINI_BASE_URL": "google", "CO_BASE_URL": "cohere"}
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -65,10 +70,16 @@ class Settings:
             probe.unlink()
             self._secret("fernet", lambda: Fernet.generate_key().decode())
             self._secret("jwt", lambda: secrets.token_hex(32))
+            self._secret("google.pem", _private_key)
         except OSError as error:
             raise StackError(
                 f"The state folder {self.state} cannot be written ({error.strerror}): free some space or set COURSE_STATE to another folder."
             ) from None
+
+    @property
+    def google_private_key(self) -> str:
+        """The key of the service account that keyless is asked with; it opens nothing. Raises ``StackError``."""
+        return self._secret("google.pem")
 
     def _secret(self, name: str, make: object = None) -> str:
         """A secret of this checkout, made once and readable by its owner alone."""
@@ -118,7 +129,20 @@ class Settings:
             # Airflow renames its processes; without this that erases the environment by which ours are known.
             "SPT_NOENV": "1",
         }
+        if self.keyless:
+            for name, path in _ADDRESSES.items():
+                # An address of the reader's own stays; one of an earlier start, perhaps on another port, does not.
+                if (
+                    os.environ.get(name, "").startswith(("http://127.0.0.1:", "http://localhost:"))
+                    or name not in os.environ
+                ):
+                    airflow[name] = f"{self.keyless_url}/{path}"
         return airflow
+
+
+def _private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def _port(name: str, default: int) -> int:

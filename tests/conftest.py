@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from ports import free_port
 
+pytest.register_assert_rewrite("shapes")
 REPO = Path(__file__).resolve().parents[1]
 
 
