@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -26,7 +27,8 @@ from keyless.neutral import (
     Usage,
 )
 from keyless.neutral import Request as NeutralRequest
-from keyless.prompt_cache import NOT_CACHED, Breakpoint, Cached, prefixes
+from keyless.prompt_cache import NOT_CACHED, Cached
+from keyless.prompt_cache import Block as CacheBlock
 
 MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-sonnet-4-5", "claude-haiku-4-5")
 
@@ -34,10 +36,6 @@ MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-sonnet-4-5", "claude-hai
 class CacheControl(wire.Loose):
     type: Literal["ephemeral"]
     ttl: Literal["5m", "1h"] = "5m"
-
-    @property
-    def seconds(self) -> int:
-        return {"5m": 300, "1h": 3600}[self.ttl]
 
 
 class Source(wire.Loose):
@@ -181,23 +179,21 @@ def _stop_reason(finish: str, stop: str | None) -> str:
     return "stop_sequence" if stop else {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[finish]
 
 
-async def _cached(request: Request, body: Prompt) -> Cached:
-    """What of the prompt the client has marked and sent before."""
-    blocks: list[tuple[dict[str, Any], str, CacheControl | None]] = []
+def _cache_blocks(body: Prompt) -> list[CacheBlock]:
+    """Tools, then the system prompt, then the messages, as Anthropic caches them."""
+    blocks = []
     for tool in body.tools or ():
         sent = tool.model_dump(exclude={"cache_control"})
-        blocks.append((sent, json.dumps(sent), tool.cache_control))
+        blocks.append(CacheBlock(sent, json.dumps(sent), tool.cache_control and tool.cache_control.ttl))
     spoken = [("system", body.system or []), *((m.role, m.content) for m in body.messages)]
     for role, content in spoken:
         for block in [Block(type="text", text=content)] if isinstance(content, str) else content:
             sent = {"role": role, **block.model_dump(exclude={"cache_control"})}
-            blocks.append((sent, _text([block]) or json.dumps(block.input), block.cache_control))
+            text = _text([block]) or json.dumps(block.input)
+            blocks.append(CacheBlock(sent, text, block.cache_control and block.cache_control.ttl))
     if body.cache_control is not None and blocks:
-        blocks[-1] = (*blocks[-1][:2], body.cache_control)
-    marked = prefixes([(sent, text, mark.seconds if mark else None) for sent, text, mark in blocks])
-    engine = request.app.state.engine
-    breakpoints = [Breakpoint(name, len(await engine.tokenize(text)), ttl) for name, text, ttl in marked]
-    return request.app.state.prompt_cache.use(wire.account(request), body.model, breakpoints) if marked else NOT_CACHED
+        blocks[-1] = replace(blocks[-1], ttl=body.cache_control.ttl)
+    return blocks
 
 
 def _usage(usage: Usage, cached: Cached, *, delta: bool = False) -> dict[str, Any]:
@@ -242,9 +238,14 @@ async def answer(request: Request, body: MessagesRequest) -> Response:
     headers = {"request-id": wire.new_id("req_")}
     if body.stream:
         events = await wire.events(request, neutral)
-        return wire.sse(_sse(events_of(events, head(body.model), await _cached(request, body))), headers)
+        return wire.sse(
+            _sse(events_of(events, head(body.model), await wire.cached(request, body.model, _cache_blocks(body)))),
+            headers,
+        )
     reply = await wire.reply(request, neutral)
-    return JSONResponse(whole(head(body.model), reply, await _cached(request, body)), headers=headers)
+    return JSONResponse(
+        whole(head(body.model), reply, await wire.cached(request, body.model, _cache_blocks(body))), headers=headers
+    )
 
 
 @wire.adapter(ANTHROPIC)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,6 +18,8 @@ from keyless import event_stream, pictures, wire
 from keyless.bedrock_errors import BEDROCK
 from keyless.neutral import BadRequest, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
+from keyless.prompt_cache import NOT_CACHED, Cached
+from keyless.prompt_cache import Block as CacheBlock
 
 
 class Source(wire.Loose):
@@ -46,8 +49,14 @@ class ToolResult(wire.Loose):
     content: list[dict[str, Any]] = Field(default_factory=list)
 
 
+class CachePoint(wire.Loose):
+    type: Literal["default"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+
 class Block(wire.Loose):
     text: str | None = None
+    cachePoint: CachePoint | None = None
     image: Picture | None = None
     document: Document | None = None
     toolUse: ToolUse | None = None
@@ -79,6 +88,7 @@ class ToolSpec(wire.Loose):
 
 class ToolHolder(wire.Loose):
     toolSpec: ToolSpec | None = None
+    cachePoint: CachePoint | None = None
 
 
 class NamedTool(wire.Loose):
@@ -157,7 +167,7 @@ def _messages(message: ConverseMessage) -> list[Message]:
         if b.toolResult is not None
     ]
     calls = tuple(ToolCall(b.toolUse.toolUseId, b.toolUse.name, b.toolUse.input) for b in message.content if b.toolUse)
-    said = [b for b in message.content if b.toolResult is None and b.toolUse is None]
+    said = [b for b in message.content if b.text is not None or b.image is not None or b.document is not None]
     if said or calls:
         shown = tuple(
             pictures.describe(pictures.from_base64(b.image.source.bytes or "", "image"))
@@ -208,12 +218,31 @@ def stop_reason(finish: str, stop: str | None) -> str:
     return "stop_sequence" if stop else {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}[finish]
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
-    return {
-        "inputTokens": usage.prompt_tokens,
+def cache_blocks(body: ConverseRequest) -> list[CacheBlock]:
+    """Tools, then the system prompt, then the messages; a cache point marks what stands before it."""
+    blocks: list[CacheBlock] = []
+    holders = [("tool", t) for t in (body.toolConfig.tools if body.toolConfig else ())]
+    spoken = [("system", b) for b in body.system or ()] + [(m.role, b) for m in body.messages for b in m.content]
+    for role, holder in [*holders, *spoken]:
+        if holder.cachePoint is not None:
+            if blocks:
+                blocks[-1] = replace(blocks[-1], ttl=holder.cachePoint.ttl)
+            continue
+        sent = holder.model_dump(exclude_none=True)
+        text = holder.text if isinstance(holder, Block) else None
+        blocks.append(CacheBlock([role, sent], text or json.dumps(sent)))
+    return blocks
+
+
+def usage_body(usage: Usage, cached: Cached = NOT_CACHED) -> dict[str, Any]:
+    body = {
+        "inputTokens": max(0, usage.prompt_tokens - cached.read - cached.written),
         "outputTokens": usage.completion_tokens,
         "totalTokens": usage.total_tokens,
     }
+    if cached == NOT_CACHED:
+        return body
+    return {**body, "cacheReadInputTokens": cached.read, "cacheWriteInputTokens": cached.written}
 
 
 def _use_id(call: ToolCall) -> str:
@@ -237,11 +266,12 @@ async def converse(request: Request) -> Response:
     body = await wire.read(request, ConverseRequest)
     began = time.perf_counter()
     reply = await wire.reply(request, await asyncio.to_thread(to_neutral, body))
+    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body))
     return JSONResponse(
         {
             "output": output(reply),
             "stopReason": stop_reason(reply.finish_reason, reply.stop_sequence),
-            "usage": usage_body(reply.usage),
+            "usage": usage_body(reply.usage, cached),
             "metrics": {"latencyMs": round((time.perf_counter() - began) * 1000)},
         },
         headers={"x-amzn-requestid": wire.new_id("")},
@@ -253,9 +283,10 @@ async def converse_stream(request: Request) -> Response:
     body = await wire.read(request, ConverseRequest)
     _note(request, True)
     events = await wire.events(request, await asyncio.to_thread(to_neutral, body))
+    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body))
 
     async def frames() -> AsyncIterator[bytes]:
-        async for kind, fields in events_of(events):
+        async for kind, fields in events_of(events, cached):
             yield event_stream.event(kind, json.dumps(fields).encode())
 
     return StreamingResponse(
@@ -263,7 +294,9 @@ async def converse_stream(request: Request) -> Response:
     )
 
 
-async def events_of(events: AsyncIterator[Event]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def events_of(
+    events: AsyncIterator[Event], cached: Cached = NOT_CACHED
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """The answer as converse-stream's events: name and fields."""
     began = time.perf_counter()
     index, open_text = 0, False
@@ -288,7 +321,7 @@ async def events_of(events: AsyncIterator[Event]) -> AsyncIterator[tuple[str, di
         elif isinstance(piece, Done):
             yield "messageStop", {"stopReason": stop_reason(piece.finish_reason, piece.stop_sequence)}
             latency = round((time.perf_counter() - began) * 1000)
-            yield "metadata", {"usage": usage_body(piece.usage), "metrics": {"latencyMs": latency}}
+            yield "metadata", {"usage": usage_body(piece.usage, cached), "metrics": {"latencyMs": latency}}
 
 
 @wire.adapter(BEDROCK)

@@ -18,6 +18,19 @@ MIN_TOKENS = 1024
 """A shorter beginning is not cached, as with Anthropic's Sonnet models."""
 
 
+TTL = {"5m": 300, "1h": 3600}
+"""Seconds, by the names that clients give them."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a prompt, in the order in which the model reads them: as it was sent, its text, and its mark if it has one."""
+
+    sent: Any
+    text: str
+    ttl: str | None = None
+
+
 @dataclass(frozen=True)
 class Breakpoint:
     """The beginning of a prompt up to a place that the client marked. ``ttl`` is in seconds."""
@@ -73,17 +86,14 @@ def _name(account: str, model: str, prefix: str) -> str:
     return hashlib.sha256("\0".join((account, model, prefix)).encode()).hexdigest()
 
 
-def prefixes(blocks: list[tuple[Any, str, int | None]]) -> list[tuple[str, str, int]]:
-    """For each marked block of a prompt the bytes that identify the prompt so far, its text so far, and the time to live.
-
-    ``blocks`` are, in the order in which the model reads them: the block as it was sent, its text, and its mark or ``None``.
-    """
+def marked(blocks: list[Block]) -> list[tuple[str, str, int]]:
+    """For each marked block the name of the prompt so far, its text so far, and the time to live in seconds."""
     found: list[tuple[str, str, int]] = []
     state = hashlib.sha256()
     text: list[str] = []
-    for block, words, ttl in blocks:
-        state.update(json.dumps(block, sort_keys=True).encode() + b"\n")
-        text.append(words)
-        if ttl is not None:
-            found.append((state.hexdigest(), "\n".join(text), ttl))
+    for block in blocks:
+        state.update(json.dumps(block.sent, sort_keys=True).encode() + b"\n")
+        text.append(block.text)
+        if block.ttl is not None:
+            found.append((state.hexdigest(), "\n".join(text), TTL[block.ttl]))
     return found

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from keyless import faults
+from keyless import faults, prompt_cache
 from keyless.answer import Answerer, pieces
 from keyless.embedder import Embedder
 from keyless.engine import DEFAULT_MAX_TOKENS
@@ -22,6 +22,7 @@ from keyless.journal import KEY_HEADERS, Entry, api_key
 from keyless.keys import Key
 from keyless.neutral import BadRequest, ContextOverflow, Done, Event, Reply, Started, TextDelta, Usage
 from keyless.neutral import Request as NeutralRequest
+from keyless.prompt_cache import NOT_CACHED, Block, Breakpoint, Cached
 from keyless.provider import Provider
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
@@ -305,6 +306,15 @@ async def _claim(request: Request, neutral: NeutralRequest, count: int = 1) -> f
     if limit is not None and prompt >= limit:
         raise ContextOverflow(prompt, limit)
     return faults.Claim(bucket, prompt + count * (neutral.max_tokens or DEFAULT_MAX_TOKENS))
+
+
+async def cached(request: Request, model: str, blocks: list[Block]) -> Cached:
+    """What of a prompt is cached for this account; ``blocks`` without a mark cost nothing to look at."""
+    engine = request.app.state.engine
+    breakpoints = [
+        Breakpoint(name, len(await engine.tokenize(text)), ttl) for name, text, ttl in prompt_cache.marked(blocks)
+    ]
+    return request.app.state.prompt_cache.use(account(request), model, breakpoints) if breakpoints else NOT_CACHED
 
 
 async def embed(

@@ -196,6 +196,18 @@ def test_count_tokens(bedrock_client):
     assert counted["inputTokens"] == converse(bedrock_client, user("Name a fruit."))["usage"]["inputTokens"]
 
 
+def test_cache_points_are_accounted_for_and_are_no_words(bedrock_client):
+    """Airflow's @task.agent sets them by itself, after the results of tools too."""
+    point = {"cachePoint": {"type": "default"}}
+    system = [{"text": "You answer questions about the contract below. " * 200}, point]
+    first, second = (converse(bedrock_client, user("Hello"), system=system)["usage"] for _ in range(2))
+    assert first["cacheWriteInputTokens"] == second["cacheReadInputTokens"] > 1024
+    assert second["cacheWriteInputTokens"] == 0 and first["inputTokens"] == second["inputTokens"]
+    assert second["totalTokens"] == second["inputTokens"] + second["outputTokens"] + second["cacheReadInputTokens"]
+    plain = converse(bedrock_client, user("Hello"))["usage"]
+    assert converse(bedrock_client, user("Hello", point))["usage"] == plain
+
+
 def test_model_ids_may_be_addresses(bedrock_client):
     arn = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
     assert converse(bedrock_client, user("Hi"), modelId=arn)["output"]
