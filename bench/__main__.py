@@ -7,11 +7,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import httpx
 
-from bench import parse, quality, speed
+from bench import load, parse, quality, speed
 from keyless.embedder import Embedder
 from keyless.engine import Engine
 from stack.lessons import running
@@ -39,6 +40,19 @@ def speeds(client: httpx.Client) -> None:
     say(
         f"embeddings/s: {embedded.through:.0f} through keyless, {embedded.direct:.0f} with onnxruntime direct: ratio {embedded.ratio:.2f}"
     )
+
+
+def loads(url: str) -> None:
+    """Requests a second, and whether any fails."""
+    load.run(url, 200, mixed=True)
+    embedded, _ = load.run(url, 3000)
+    say(f"embeddings of one short text: {embedded:.0f} requests/s over {load.CONNECTIONS} connections")
+    key = f"keyless:rpm=1,name=bench-{time.time_ns()}"
+    refused, codes = load.run(url, 10_000, key=key)
+    say(f"a quota used up (429): {refused:.0f} requests/s (bar: 1000); {codes.get('429', 0)} of 10000 refused")
+    mixed, codes = load.run(url, 10_000, mixed=True)
+    failed = sum(n for code, n in codes.items() if code != "200")
+    say(f"10000 requests to {len(load.MIXED)} routes in turn: {failed} failed (bar: 0), {mixed:.0f} requests/s")
 
 
 def parses() -> None:
@@ -78,6 +92,7 @@ def main() -> int:
     settings = Settings.load()
     with running(settings), httpx.Client(base_url=settings.keyless_url, timeout=120, trust_env=False) as client:
         speeds(client)
+        loads(settings.keyless_url)
         parses()
         qualities(client)
     if "stack" in sys.argv:

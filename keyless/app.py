@@ -78,7 +78,13 @@ ROUTES = {
     ],
     "anthropic": [*anthropic_messages.routes, *anthropic_batches.routes],
     "cohere": [*cohere_chat.routes, *cohere_embed.routes],
-    "google": [*google_auth.routes, *google_cache.routes, *google_generate.routes, *google_embed.routes],
+    "google": [
+        *google_auth.routes,
+        *google_cache.routes,
+        *google_generate.routes,
+        *google_embed.routes,
+        *google_generate.fallback,
+    ],
     "bedrock": [*bedrock_converse.routes, *bedrock_invoke.routes],
     "ollama": ollama_api.routes,
 }

@@ -96,7 +96,7 @@ async def embed(request: Request) -> Response:
     body = await wire.read(request, EmbedRequest)
     texts = _texts(body)
     # Only `NONE` refuses what is too long for the model.
-    limit = MAX_TOKENS if body.truncate == "NONE" else 1_000_000
+    limit = MAX_TOKENS if body.truncate == "NONE" else None
     if body.truncate == "START":
         texts = [_end_of(t) for t in texts]
     vectors, counts = await wire.embed(request, texts, limit=limit)
@@ -124,7 +124,7 @@ async def rerank(request: Request) -> Response:
     documents = body.documents
     if body.max_tokens_per_doc:
         documents = [d[: 4 * body.max_tokens_per_doc] for d in documents]
-    vectors, _ = await wire.embed(request, [body.query, *(d or " " for d in documents)], limit=1_000_000)
+    vectors, _ = await wire.embed(request, [body.query, *(d or " " for d in documents)], limit=None)
     # Cosine similarity, which is rarely below 0, as the share from 0 to 1 that Cohere's scores are.
     scores = np.clip(vectors[1:] @ vectors[0], 0.0, 1.0)
     order = sorted(range(len(documents)), key=lambda i: (-scores[i], i))[: body.top_n]

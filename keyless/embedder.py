@@ -14,6 +14,8 @@ from keyless.weights import package_dir
 DIMENSIONS = 384
 MAX_TOKENS = 512
 _BATCH = 16
+_MOST_CHARACTERS = 128 * MAX_TOKENS
+"""More than 512 tokens can be made of, so that the rest of a long text is not tokenized for nothing."""
 
 
 class Embedder:
@@ -44,16 +46,21 @@ class Embedder:
         """Tokens of ``text`` for this model, its two special tokens included, those beyond ``MAX_TOKENS`` too."""
         return len(self._counter.encode(text).ids)
 
-    def embed(self, texts: list[str]) -> np.ndarray:
-        """Unit vectors of ``texts``, shape ``(len(texts), 384)``, float32; longer texts are cut at 512 tokens."""
+    def embed(self, texts: list[str], gone: threading.Event | None = None) -> np.ndarray:
+        """Unit vectors of ``texts``, shape ``(len(texts), 384)``, float32; longer texts are cut at 512 tokens.
+
+        When ``gone`` is set, it stops at the next batch, and the rest means nothing.
+        """
         if not texts:
             return np.zeros((0, DIMENSIONS), dtype=np.float32)
-        encoded = self._tokenizer.encode_batch(texts)
+        encoded = self._tokenizer.encode_batch([t[:_MOST_CHARACTERS] for t in texts])
         out = np.empty((len(texts), DIMENSIONS), dtype=np.float32)
         # Texts of like length share a batch, so that little is computed on padding.
         order = sorted(range(len(texts)), key=lambda i: len(encoded[i].ids))
         for start in range(0, len(order), _BATCH):
             rows = order[start : start + _BATCH]
+            if gone is not None and gone.is_set():
+                break
             out[rows] = self._run([encoded[i].ids for i in rows])
         return out
 

@@ -17,9 +17,17 @@ from keyless import google_cache, wire
 from keyless.engine import CONTEXT_TOKENS
 from keyless.google_errors import GOOGLE
 from keyless.google_wire import MODELS_AT, Prompt, model_routes, note, to_neutral
-from keyless.neutral import Done, Event, Reply, Started, TextDelta, ToolCall, Usage
+from keyless.neutral import BadRequest, Done, Event, Reply, Started, TextDelta, ToolCall, Usage
 
 MODELS = ("gemini-3-pro", "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-embedding-001")
+ACTIONS = (
+    "generateContent",
+    "streamGenerateContent",
+    "countTokens",
+    "predict",
+    "embedContent",
+    "batchEmbedContents",
+)
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 
 
@@ -157,8 +165,18 @@ async def get_model(request: Request) -> Response:
     return JSONResponse(_model(request, request.path_params["model"]))
 
 
+@wire.adapter(GOOGLE, metered=False)
+async def unknown(request: Request) -> Response:
+    name, _, action = request.path_params["model"].rpartition(":")
+    raise BadRequest(
+        f"Unknown action {action!r} of {name}: keyless serves {', '.join(ACTIONS)}.", status=404, kind="not_found"
+    )
+
+
 routes = [
     *model_routes({"generateContent": generate, "streamGenerateContent": stream, "countTokens": count_tokens}),
     *(Route(place, list_models, methods=["GET"]) for place in MODELS_AT),
     *(Route(f"{place}/{{model}}", get_model, methods=["GET"]) for place in MODELS_AT),
 ]
+# To be tried after the embeddings' routes: what comes here is no action of either.
+fallback = [Route(f"{place}/{{model}}", unknown, methods=["POST"]) for place in MODELS_AT]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import re
+import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -28,6 +30,8 @@ from keyless.provider import Provider
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_EMBEDDING_TOKENS = 8192
 _MAX_EMBEDDING_CHARACTERS = 64 * MAX_EMBEDDING_TOKENS
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 T = TypeVar("T")
 Body = TypeVar("Body", bound=BaseModel)
@@ -173,7 +177,13 @@ def parsed(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"We could not parse the JSON body of your request: {error}") from None
     if not isinstance(value, dict):
         raise BadRequest("The JSON body of your request must be an object.")
-    return value
+    return _whole_characters(value) if _SURROGATE.search(body) else value
+
+
+def _whole_characters(value: dict[str, Any]) -> dict[str, Any]:
+    """``value`` with U+FFFD for each half of a pair that JSON's escapes can write and no encoding can."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 def validated(value: dict[str, Any], model: type[Body]) -> Body:
@@ -318,29 +328,31 @@ async def cached(request: Request, model: str, blocks: list[Block]) -> Cached:
 
 
 async def embed(
-    request: Request, texts: list[str], *, limit: int = MAX_EMBEDDING_TOKENS
+    request: Request, texts: list[str], *, limit: int | None = MAX_EMBEDDING_TOKENS
 ) -> tuple[np.ndarray, list[int]]:
     """Unit vectors of ``texts``, shape ``(len(texts), 384)``, and each text's tokens.
 
-    Raises ``ContextOverflow`` for a text of more than ``limit`` tokens.
+    Raises ``ContextOverflow`` for a text of more than ``limit`` tokens; without one, the beginning of the text is read.
     """
     model = embedder(request)
     key = key_of(request)
-    limit = min(limit, key.directives.context or limit)
+    limits = [n for n in (limit, key.directives.context) if n is not None]
+    gone = threading.Event()
 
     def count() -> list[int]:
         # A text of megabytes is not worth counting.
         return [model.count(t) if len(t) < _MAX_EMBEDDING_CHARACTERS else len(t) // 4 for t in texts]
 
     counts = await asyncio.to_thread(count)
-    if max(counts, default=0) > limit:
-        raise ContextOverflow(max(counts), limit, param="input")
+    if limits and max(counts, default=0) > min(limits):
+        raise ContextOverflow(max(counts), min(limits), param="input")
     claim = faults.Claim(None if "keyless.batch" in request.scope else key.tokens, sum(counts))
     used = 0
     try:
-        vectors = await while_connected(request, asyncio.to_thread(model.embed, texts))
+        vectors = await while_connected(request, asyncio.to_thread(model.embed, texts, gone))
         used = sum(counts)
     finally:
+        gone.set()
         claim.settle(used)
     note_usage(request, Usage(used, 0))
     return vectors, counts
