@@ -43,7 +43,7 @@ lint: install ## ruff and the lock file
 bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle cost)
 	@.venv/bin/python -m bench $(ARGS)
 
-export: install ## Write requirements.txt and the README's lesson table anew
+export: install ## Write requirements.txt and the README's tables anew
 	@.venv/bin/python -m stack.docs
 
 .PHONY: help install up down clean env lesson course test lint bench export

@@ -27,9 +27,11 @@ from keyless import (
     cohere_embed,
     cohere_errors,
     google_auth,
+    google_batches,
     google_cache,
     google_embed,
     google_errors,
+    google_files,
     google_generate,
     ollama_api,
     openai_batches,
@@ -81,6 +83,8 @@ ROUTES = {
     "google": [
         *google_auth.routes,
         *google_cache.routes,
+        *google_files.routes,
+        *google_batches.routes,
         *google_generate.routes,
         *google_embed.routes,
         *google_generate.fallback,
@@ -204,5 +208,6 @@ def create_app(threads: int | None = None) -> Starlette:
     app.state.prompt_cache = PromptCache()
     app.state.responses = OrderedDict()
     app.state.google_caches = OrderedDict()
+    app.state.google_uploads = OrderedDict()
     app.add_middleware(Recorder, journal=journal)
     return app

@@ -1,10 +1,11 @@
-"""``make export``: the generated parts of the repository, ``requirements.txt`` and the README's lesson table."""
+"""``make export``: the generated parts of the repository, ``requirements.txt`` and the README's tables."""
 
 from __future__ import annotations
 
 import re
 import tomllib
 
+from keyless.keys import DIRECTIVES
 from stack.lessons import outline
 from stack.settings import REPO
 
@@ -13,7 +14,6 @@ _WITHOUT_DEPENDENCIES = {
     "google-genai": "Newer than google-cloud-aiplatform allows, and needed for Gemini through pydantic-ai; to be installed last",
 }
 """What pip could not install beside the rest; uv does, by ``override-dependencies``."""
-_MARKS = ("<!-- lessons: begin -->", "<!-- lessons: end -->")
 
 
 def requirements() -> str:
@@ -47,19 +47,26 @@ def lesson_table() -> str:
     return "\n".join([*rows, "", f"{len(there)} of {len(lessons)} lessons are there."])
 
 
-def with_table(readme: str) -> str:
-    """``readme`` with the lesson table between its marks."""
-    begin, end = _MARKS
-    return re.sub(
-        f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: f"{begin}\n{lesson_table()}\n{end}", readme, flags=re.DOTALL
-    )
+def directive_table() -> str:
+    """The README's table of what an API key can ask keyless for."""
+    rows = ["| Directive | What happens |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {what} |" for name, what in DIRECTIVES.items())])
+
+
+def with_tables(readme: str) -> str:
+    """``readme`` with the generated tables between their marks."""
+    for name, table in (("lessons", lesson_table()), ("directives", directive_table())):
+        begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+        readme = re.sub(pattern, f"{begin}\n{table}\n{end}".replace("\\", r"\\"), readme, flags=re.DOTALL)
+    return readme
 
 
 def main() -> None:
     """Write both."""
     (REPO / "requirements.txt").write_text(requirements())
     readme = REPO / "README.md"
-    readme.write_text(with_table(readme.read_text()))
+    readme.write_text(with_tables(readme.read_text()))
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ def test_requirements_are_the_locked_ones():
     assert (REPO / "requirements.txt").read_text() == docs.requirements(), "run `make export`"
 
 
-def test_the_readme_s_lesson_table_is_fresh():
+def test_the_readme_s_tables_are_fresh():
     readme = (REPO / "README.md").read_text()
-    assert docs.with_table(readme) == readme, "run `make export`"
-    assert docs.lesson_table() in readme
+    assert docs.with_tables(readme) == readme, "run `make export`"
+    assert docs.lesson_table() in readme and docs.directive_table() in readme
 
 
 def test_the_lock_file_fits_the_project():

@@ -55,6 +55,8 @@ def test_google(run):
     assert done.xcoms["structured"] == {"city": "Vienna", "guests": 4}
     assert done.xcoms["cache"].startswith("projects/keyless-course/locations/us-central1/cachedContents/")
     assert done.xcoms["use_cache"]
+    assert done.xcoms["batch"]["state"] == done.xcoms["batch_embed"]["state"] == "JOB_STATE_SUCCEEDED"
+    assert done.xcoms["batch_get"]["name"] == done.xcoms["batch"]["name"]
     paths = [r["path"] for r in done.requests if r["provider"] == "google"]
     assert any(p.endswith(":countTokens") for p in paths) and any(p.endswith(":predict") for p in paths)
 

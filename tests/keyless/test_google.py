@@ -4,6 +4,8 @@
 
 import asyncio
 import datetime as dt
+import json
+import time
 
 import jwt
 import pytest
@@ -207,6 +209,74 @@ def test_cached_contents(client):
     assert caught.value.code == 404
     with pytest.raises(errors.ClientError, match="minimum token count"):
         client.caches.create(model=MODEL, config={"contents": ["short"]})
+
+
+def ended(client, job, limit=60):
+    deadline = time.monotonic() + limit
+    while job.state.name in ("JOB_STATE_PENDING", "JOB_STATE_RUNNING"):
+        assert time.monotonic() < deadline
+        job = client.batches.get(name=job.name)
+    return job
+
+
+def test_gemini_batches_in_their_own_body(gemini_client):
+    good = {"contents": [{"role": "user", "parts": [{"text": "Name a fruit."}]}], "config": {"max_output_tokens": 3}}
+    bad = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}], "config": {"temperature": 9.0}}
+    job = gemini_client.batches.create(model=MODEL, src=[good, bad], config={"display_name": "two"})
+    assert job.name.startswith("batches/") and job.display_name == "two"
+    job = ended(gemini_client, job)
+    assert job.state.name == "JOB_STATE_SUCCEEDED" and job.end_time
+    first, second = job.dest.inlined_responses
+    assert first.response.text == ask(gemini_client, max_output_tokens=3).text
+    assert second.error.code == 400 and second.response is None
+    assert job.name in [j.name for j in gemini_client.batches.list()]
+    gemini_client.batches.delete(name=job.name)
+    with pytest.raises(errors.ClientError, match="not found"):
+        gemini_client.batches.get(name=job.name)
+
+
+def test_gemini_batches_of_embeddings(gemini_client):
+    job = gemini_client.batches.create_embeddings(
+        model="gemini-embedding-001", src={"inlined_requests": {"contents": ["one", "two"]}}
+    )
+    job = ended(gemini_client, job)
+    found = job.dest.inlined_embed_content_responses
+    assert [len(r.response.embedding.values) for r in found] == [3072, 3072]
+
+
+def test_gemini_files_and_batches_from_them(gemini_client, tmp_path):
+    request = {"contents": [{"parts": [{"text": "Hi"}]}], "generationConfig": {"maxOutputTokens": 3}}
+    path = tmp_path / "lines.jsonl"
+    path.write_text("".join(json.dumps({"key": f"r{i}", "request": request}) + "\n" for i in range(3)))
+    file = gemini_client.files.upload(file=path, config={"display_name": "lines", "mime_type": "application/jsonl"})
+    assert file.size_bytes == path.stat().st_size and file.state.name == "ACTIVE"
+    assert file.name in [f.name for f in gemini_client.files.list()]
+    assert gemini_client.files.get(name=file.name).display_name == "lines"
+    job = ended(gemini_client, gemini_client.batches.create(model=MODEL, src=file.name))
+    rows = [json.loads(line) for line in gemini_client.files.download(file=job.dest.file_name).splitlines()]
+    assert sorted(r["key"] for r in rows) == ["r0", "r1", "r2"]
+    assert all(r["response"]["candidates"] for r in rows)
+    gemini_client.files.delete(name=file.name)
+    with pytest.raises(errors.ClientError):
+        gemini_client.files.get(name=file.name)
+    path.write_text("nonsense")
+    broken = gemini_client.files.upload(file=path, config={"mime_type": "application/jsonl"})
+    failed = ended(gemini_client, gemini_client.batches.create(model=MODEL, src=broken.name))
+    assert failed.state.name == "JOB_STATE_FAILED"
+
+
+def test_a_large_file_comes_in_pieces(gemini_client, tmp_path):
+    path = tmp_path / "large.txt"
+    path.write_bytes(bytes(range(256)) * 40_000)  # more than one piece of 8 MiB
+    file = gemini_client.files.upload(file=path, config={"mime_type": "text/plain"})
+    assert file.size_bytes == 10_240_000
+
+
+def test_a_gemini_batch_is_cancelled(gemini_client):
+    asked = {"contents": [{"parts": [{"text": "Write a story."}]}], "config": {"max_output_tokens": 200}}
+    job = gemini_client.batches.create(model=MODEL, src=[asked] * 40)
+    gemini_client.batches.cancel(name=job.name)
+    assert ended(gemini_client, gemini_client.batches.get(name=job.name)).state.name == "JOB_STATE_CANCELLED"
 
 
 def test_models(client):

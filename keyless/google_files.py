@@ -1,0 +1,149 @@
+"""The Gemini API's files, sent in pieces by Google's resumable upload protocol (https://ai.google.dev/api/files)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from keyless import wire
+from keyless.google_errors import GOOGLE
+from keyless.google_wire import Camel
+from keyless.neutral import BadRequest
+from keyless.store import Store, Stored
+
+PURPOSE = "gemini"
+MAX_OPEN = 100
+_LIFETIME = timedelta(hours=48)
+
+
+class FileMetadata(Camel):
+    name: str | None = None
+    display_name: str | None = None
+    mime_type: str | None = None
+
+
+class UploadRequest(Camel):
+    file: FileMetadata = FileMetadata()
+
+
+@dataclass
+class Upload:
+    """A file of which not all pieces are there."""
+
+    metadata: FileMetadata
+    media_type: str
+    content: bytearray = field(default_factory=bytearray)
+
+
+def _files(request: Request) -> Store:
+    return request.app.state.files
+
+
+def _uploads(request: Request) -> OrderedDict[str, Upload]:
+    return request.app.state.google_uploads
+
+
+def find(request: Request, name: str) -> Stored:
+    """The file ``files/…``. Raises ``BadRequest`` (404)."""
+    stored = _files(request).get(name.removeprefix("files/"))
+    if stored is None or stored.purpose != PURPOSE:
+        raise BadRequest(f"You do not have permission to access the File {name} or it may not exist.", status=404)
+    return stored
+
+
+def file_body(request: Request, stored: Stored) -> dict[str, Any]:
+    created = datetime.fromtimestamp(stored.created_at, UTC)
+    moment = created.isoformat().replace("+00:00", "Z")
+    return {
+        "name": f"files/{stored.id}",
+        "displayName": stored.filename,
+        "mimeType": stored.media_type,
+        "sizeBytes": str(stored.size),
+        "createTime": moment,
+        "updateTime": moment,
+        "expirationTime": (created + _LIFETIME).isoformat().replace("+00:00", "Z"),
+        "uri": f"{str(request.base_url).rstrip('/')}/google/v1beta/files/{stored.id}",
+        "state": "ACTIVE",
+        "source": "UPLOADED",
+    }
+
+
+@wire.adapter(GOOGLE, metered=False)
+async def start(request: Request) -> Response:
+    body = await wire.read(request, UploadRequest) if await wire.raw(request) else UploadRequest()
+    if request.headers.get("x-goog-upload-command") != "start":
+        raise BadRequest("keyless knows the resumable protocol: begin with X-Goog-Upload-Command: start.")
+    id = wire.new_id("")
+    media_type = request.headers.get("x-goog-upload-header-content-type") or body.file.mime_type or ""
+    _uploads(request)[id] = Upload(body.file, media_type)
+    while len(_uploads(request)) > MAX_OPEN:
+        _uploads(request).popitem(last=False)
+    address = f"{str(request.base_url).rstrip('/')}/google/upload/v1beta/files/{id}"
+    return JSONResponse({}, headers={"x-goog-upload-url": address, "x-goog-upload-status": "active"})
+
+
+# The address of an upload is its own key, as Google's are.
+@wire.adapter(replace(GOOGLE, needs_key=False), metered=False)
+async def piece(request: Request) -> Response:
+    id = request.path_params["id"]
+    upload = _uploads(request).get(id)
+    if upload is None:
+        raise BadRequest("There is no such upload, or it has ended.", status=404)
+    content = await wire.raw(request)
+    if request.headers.get("x-goog-upload-offset", "0") != str(len(upload.content)):
+        raise BadRequest(f"X-Goog-Upload-Offset: the next piece begins at {len(upload.content)}.")
+    upload.content += content
+    if len(upload.content) > wire.MAX_BODY_BYTES:
+        del _uploads(request)[id]
+        raise BadRequest(f"The file is larger than {wire.MAX_BODY_BYTES} bytes.", status=413)
+    if "finalize" not in request.headers.get("x-goog-upload-command", ""):
+        return JSONResponse({}, headers={"x-goog-upload-status": "active"})
+    del _uploads(request)[id]
+    name = upload.metadata.display_name or ""
+    stored = _files(request).add(
+        id, bytes(upload.content), filename=name, purpose=PURPOSE, media_type=upload.media_type
+    )
+    digest = await asyncio.to_thread(hashlib.sha256, bytes(upload.content))
+    body = {**file_body(request, stored), "sha256Hash": digest.hexdigest()}
+    return JSONResponse({"file": body}, headers={"x-goog-upload-status": "final"})
+
+
+@wire.adapter(GOOGLE, metered=False)
+async def list_files(request: Request) -> Response:
+    found = [f for f in _files(request).all() if f.purpose == PURPOSE]
+    return JSONResponse({"files": [file_body(request, f) for f in found]})
+
+
+@wire.adapter(GOOGLE, metered=False)
+async def get(request: Request) -> Response:
+    return JSONResponse(file_body(request, find(request, request.path_params["id"])))
+
+
+@wire.adapter(GOOGLE, metered=False)
+async def download(request: Request) -> Response:
+    stored = find(request, request.path_params["id"])
+    return Response(_files(request).read(stored.id), media_type=stored.media_type or "application/octet-stream")
+
+
+@wire.adapter(GOOGLE, metered=False)
+async def delete(request: Request) -> Response:
+    _files(request).remove(find(request, request.path_params["id"]).id)
+    return JSONResponse({})
+
+
+routes = [
+    Route("/upload/{version}/files", start, methods=["POST"]),
+    Route("/upload/{version}/files/{id}", piece, methods=["POST", "PUT"]),
+    Route("/{version}/files", list_files, methods=["GET"]),
+    Route("/{version}/files/{id}:download", download, methods=["GET"]),
+    Route("/{version}/files/{id}", get, methods=["GET"]),
+    Route("/{version}/files/{id}", delete, methods=["DELETE"]),
+]
