@@ -35,7 +35,10 @@ class Item:
 
 @dataclass
 class Job:
-    """A batch. ``items`` are there until it has ended, the counts for ever. Times are seconds since the epoch."""
+    """A batch. ``items`` are there until it has ended, the counts for ever. Times are seconds since the epoch.
+
+    ``error`` says why nothing could be answered.
+    """
 
     id: str
     items: list[Item] = field(default_factory=list)
@@ -46,6 +49,7 @@ class Job:
     began_at: float | None = None
     cancelled_at: float | None = None
     ended_at: float | None = None
+    error: str = ""
 
     def cancel(self) -> None:
         """Start nothing new; what runs is finished."""
@@ -53,7 +57,7 @@ class Job:
             self.cancelled_at = time.time()
 
     def read(self) -> None:
-        """Fill ``items``, in a thread of its own; a job without items afterwards has ended."""
+        """Fill ``items``, in a thread of its own, or say in ``error`` why there are none."""
 
     def write(self) -> None:
         """Keep what the items' answers were; called once, when the last one is there, before the items go."""
@@ -95,6 +99,16 @@ class Batches:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _work(self, job: Job, headers: dict[str, str]) -> None:
+        try:
+            await self._answer_all(job, headers)
+        except Exception:
+            # A client that polls must see an end.
+            log.exception("batch %s failed", job.id)
+            job.error = "keyless failed on this batch; its log says why."
+        job.items = []
+        job.ended_at = time.time()
+
+    async def _answer_all(self, job: Job, headers: dict[str, str]) -> None:
         await asyncio.to_thread(job.read)
         job.total = len(job.items)
         transport = httpx.ASGITransport(_as_part_of_a_batch(self._app), raise_app_exceptions=False)
@@ -113,8 +127,6 @@ class Batches:
 
             await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
         job.write()
-        job.items = []
-        job.ended_at = time.time()
 
 
 async def _answer(client: httpx.AsyncClient, item: Item, headers: dict[str, str]) -> None:

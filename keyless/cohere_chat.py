@@ -15,9 +15,9 @@ from starlette.routing import Route
 from keyless import wire
 from keyless.cohere_errors import COHERE
 from keyless.engine import CONTEXT_TOKENS, VOCABULARY
-from keyless.neutral import BadRequest, Done, Event, Message, Started, TextDelta, Tool, ToolCall, Usage
+from keyless.neutral import BadRequest, Done, Event, Message, Started, TextDelta, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
-from keyless.openai_chat import CalledTool, FunctionTool, Part, parse_arguments, pictures_of, text_of
+from keyless.openai_chat import CalledTool, FunctionTool, Part, parse_arguments, pictures_of, text_of, tools_of
 
 MODELS = {
     "command-a-03-2025": "chat",
@@ -97,14 +97,7 @@ def to_neutral(body: ChatRequest) -> NeutralRequest:
     found = tuple(Message("tool", _as_text(d)) for d in body.documents or ())
     return NeutralRequest(
         messages=tuple(map(_message, body.messages)) + found,
-        tools=tuple(
-            Tool(
-                t.function.name,
-                t.function.description or "",
-                t.function.parameters or {"type": "object", "properties": {}},
-            )
-            for t in body.tools or ()
-        ),
+        tools=tools_of(body.tools),
         tool_choice={"REQUIRED": "required", "NONE": "none", None: "auto"}[body.tool_choice],
         schema=schema,
         max_tokens=body.max_tokens,

@@ -52,7 +52,6 @@ class GeminiBatch(Job):
     model: str = field(kw_only=True)
     action: str = field(kw_only=True)
     store: Store = field(kw_only=True)
-    error: str = ""
     inlined: list[dict[str, Any]] | None = None
     responses_file: str | None = None
 

@@ -38,8 +38,8 @@ class Entry:
             self.ms = round((time.perf_counter() - self._began) * 1000, 2)
 
 
-KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
-_HIDDEN = {"cookie", "x-amz-security-token", *KEY_HEADERS}
+_KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
+_HIDDEN = {"authorization", "cookie", "x-amz-security-token", *_KEY_HEADERS}
 _AWS_CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256\s+Credential=(.+?)/\d{8}/")
 
 
@@ -53,7 +53,7 @@ def api_key(headers: dict[str, str]) -> str:
         return authorization[7:].strip()
     if match := _AWS_CREDENTIAL.match(authorization):
         return match[1]
-    return next((headers[name].strip() for name in KEY_HEADERS[1:] if name in headers), "")
+    return next((headers[name].strip() for name in _KEY_HEADERS if name in headers), "")
 
 
 def _shown(key: str) -> str | None:

@@ -64,7 +64,12 @@ class OpenAIBatch(Job):
     completion_tokens: int = 0
 
     def read(self) -> None:
-        items, self.errors = _lines(self.store.read(self.asked.input_file_id), self.asked.endpoint)
+        try:
+            content = self.store.read(self.asked.input_file_id)
+        except KeyError:
+            self.error = f"The file {self.asked.input_file_id} was deleted before it was read."
+            return
+        items, self.errors = _lines(content, self.asked.endpoint)
         if not self.errors:
             self.items = items
             self.model = next((m for i in items if isinstance(m := i.request.get("model"), str)), None)
@@ -88,7 +93,7 @@ class OpenAIBatch(Job):
     @property
     def status(self) -> str:
         """OpenAI's name for where the batch is."""
-        if self.errors:
+        if self.errors or self.error:
             return "failed"
         if self.cancelled_at is not None:
             return "cancelling" if self.ended_at is None else "cancelled"
@@ -149,13 +154,14 @@ def _row(item: Item) -> dict[str, Any]:
 
 def batch_body(job: OpenAIBatch) -> dict[str, Any]:
     status = job.status
+    errors = job.errors or [{"code": "server_error", "message": job.error, "line": None, "param": None}]
     ended = int(job.ended_at) if job.ended_at else None
     return {
         "id": job.id,
         "object": "batch",
         "endpoint": job.asked.endpoint,
         "model": job.model,
-        "errors": {"object": "list", "data": job.errors} if job.errors else None,
+        "errors": {"object": "list", "data": errors} if status == "failed" else None,
         "input_file_id": job.asked.input_file_id,
         "completion_window": job.asked.completion_window,
         "status": status,

@@ -144,6 +144,13 @@ def _message(message: ChatMessage) -> Message:
     return Message(role, text_of(message.content), calls, message.tool_call_id, pictures_of(message.content))  # type: ignore[arg-type]
 
 
+def tools_of(tools: list[FunctionTool] | None) -> tuple[Tool, ...]:
+    """Functions as neutral tools; one without parameters takes none."""
+    none: dict[str, Any] = {"type": "object", "properties": {}}
+    functions = [t.function for t in tools or ()]
+    return tuple(Tool(f.name, f.description or "", f.parameters or none) for f in functions)
+
+
 def to_neutral(body: ChatRequest) -> NeutralRequest:
     """Raises ``BadRequest`` for a ``json_schema`` format without a schema, or an image that cannot be read."""
     schema: dict[str, Any] | None = None
@@ -159,14 +166,7 @@ def to_neutral(body: ChatRequest) -> NeutralRequest:
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     return NeutralRequest(
         messages=tuple(_message(m) for m in body.messages),
-        tools=tuple(
-            Tool(
-                t.function.name,
-                t.function.description or "",
-                t.function.parameters or {"type": "object", "properties": {}},
-            )
-            for t in body.tools or ()
-        ),
+        tools=tools_of(body.tools),
         tool_choice=choice if isinstance(choice, str) else choice.function.name,
         parallel_tool_calls=body.parallel_tool_calls is not False,
         schema=schema,

@@ -20,7 +20,7 @@ from keyless import faults, prompt_cache
 from keyless.answer import Answerer, pieces
 from keyless.embedder import Embedder
 from keyless.engine import DEFAULT_MAX_TOKENS
-from keyless.journal import KEY_HEADERS, Entry, api_key
+from keyless.journal import Entry, api_key
 from keyless.keys import Key
 from keyless.neutral import BadRequest, ContextOverflow, Done, Event, Reply, Started, TextDelta, Usage
 from keyless.neutral import Request as NeutralRequest
@@ -72,8 +72,8 @@ def key_of(request: Request) -> Key:
 
 
 def key_headers(request: Request) -> dict[str, str]:
-    """The headers that carry the API key, for requests made in the client's name."""
-    return {k: v for k, v in request.headers.items() if k in KEY_HEADERS}
+    """Headers that carry the API key, for requests made in the client's name."""
+    return {"authorization": f"Bearer {account(request)}"}
 
 
 def account(request: Request) -> str:

@@ -110,6 +110,16 @@ def test_a_bad_file_fails_before_anything_is_answered(openai_client, lines, code
     assert batch.errors.data[0].code == code and batch.output_file_id is None
 
 
+def test_a_batch_whose_file_is_gone_ends(openai_client):
+    """It never hangs: a client that polls sees it fail, or finished if the file was read in time."""
+    file_id = upload(openai_client, [line(i) for i in range(3)])
+    body = {"input_file_id": file_id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    batch = openai_client.batches.create(**body)
+    openai_client.files.delete(file_id)
+    batch, _ = ended(openai_client, batch)
+    assert batch.status == "completed" or "deleted" in batch.errors.data[0].message
+
+
 def test_cancel(openai_client):
     batch = start(openai_client, [line(i, max_tokens=200) for i in range(60)])
     openai_client.batches.cancel(batch.id)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -187,3 +188,61 @@ def test_connections_of_the_reader_are_never_overwritten(running_stack, settings
         assert (mine.host, mine.password) == ("http://127.0.0.1:11434/v1", "mine-and-mine-alone")
         session.delete(mine)
     assert import_connections(settings) == ["pydanticai_ollama"]
+
+
+def test_keyless_moves_and_the_reader_s_own_servers_stay(running_stack, settings):
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from stack.airflow_setup import import_connections
+
+    def edit(conn_id, **fields):
+        with create_session() as session:
+            row = session.scalar(select(Connection).where(Connection.conn_id == conn_id))
+            before = row.host, row.extra
+            for name, value in fields.items():
+                setattr(row, name, value)
+            return before
+
+    # Ollama on loopback, with the password that was there; a model server of the reader's own beside it.
+    before = edit("pydanticai_ollama", host="http://127.0.0.1:11434/v1")
+    moved = replace(settings, keyless_port=free_port())
+    try:
+        import_connections(moved)
+        with create_session() as session:
+            rows = {c.conn_id: c for c in session.scalars(select(Connection))}
+            assert rows["pydanticai_ollama"].host == "http://127.0.0.1:11434/v1"
+            assert rows["cohere_default"].host == f"{moved.keyless_url}/cohere"
+            for conn_id in ("google_cloud_default", "aws_default", "pydanticai_vertex_default"):
+                assert moved.keyless_url in rows[conn_id].extra and settings.keyless_url not in rows[conn_id].extra
+    finally:
+        import_connections(settings)
+        edit("pydanticai_ollama", host=before[0], extra=before[1])
+
+
+def test_the_service_account_s_key_is_made_once_and_is_nobody_else_s(tmp_path):
+    first = replace(Settings.load(), state=tmp_path / "a")
+    first.prepare()
+    key = first.google_private_key
+    first.prepare()
+    assert first.google_private_key == key and "PRIVATE KEY" in key.splitlines()[0]
+    assert (tmp_path / "a" / "secrets" / "google.pem").stat().st_mode & 0o077 == 0
+    other = replace(Settings.load(), state=tmp_path / "b")
+    other.prepare()
+    assert other.google_private_key != key
+
+
+def test_addresses_that_only_the_environment_can_carry(tmp_path, monkeypatch):
+    settings = replace(Settings.load(), state=tmp_path, keyless_port=12345)
+    settings.prepare()
+    name = "GOOGLE_VERTEX_BASE_URL"
+    monkeypatch.delenv(name, raising=False)
+    assert settings.environment("x")[name] == "http://127.0.0.1:12345/google"
+    # From an earlier `make env`, when keyless was on another port.
+    monkeypatch.setenv(name, "http://127.0.0.1:11400/google")
+    assert settings.environment("x")[name] == "http://127.0.0.1:12345/google"
+    monkeypatch.setenv(name, "https://us-central1-aiplatform.googleapis.com")
+    assert name not in settings.environment("x"), "the reader's own stays"
+    monkeypatch.delenv(name)
+    assert name not in replace(settings, keyless=False).environment("x")
