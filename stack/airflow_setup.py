@@ -56,7 +56,13 @@ def connections(settings: Settings) -> dict[str, dict[str, Any]]:
             return settings.google_private_key if value == "{google_private_key}" else value
         return value
 
-    return filled(yaml.safe_load((REPO / "include" / "connections.yaml").read_text()))
+    found = filled(yaml.safe_load((REPO / "include" / "connections.yaml").read_text()))
+    for fields in found.values():
+        extra = fields.get("extra", {})
+        if "keyfile_dict" in extra:
+            # Airflow's form has a text field for it, in which an object would be shown, and saved, as "[object Object]".
+            extra["keyfile_dict"] = json.dumps(extra["keyfile_dict"])
+    return found
 
 
 def import_connections(settings: Settings) -> list[str]:

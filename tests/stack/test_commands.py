@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -219,6 +220,13 @@ def test_keyless_moves_and_the_reader_s_own_servers_stay(running_stack, settings
     finally:
         import_connections(settings)
         edit("pydanticai_ollama", host=before[0], extra=before[1])
+
+
+def test_the_keyfile_is_the_text_that_airflow_s_form_edits(running_stack, settings):
+    from stack.airflow_setup import connections
+
+    keyfile = connections(settings)["google_cloud_default"]["extra"]["keyfile_dict"]
+    assert isinstance(keyfile, str) and json.loads(keyfile)["token_uri"] == f"{settings.keyless_url}/google/token"
 
 
 def test_the_service_account_s_key_is_made_once_and_is_nobody_else_s(tmp_path):
