@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,79 @@ def test_branch_and_batches(run):
     for name in ("batch_responses", "batch_anthropic"):
         manifest = json.dumps(done.xcoms[name])
         assert "2" in manifest and name in manifest
+
+
+KEYS = {
+    "auth": "keyless:nope",
+    "rate": "keyless:fail=429",
+    "overload": "keyless:outage",
+    "context": "keyless:context=3",
+    "bad": "keyless",
+}
+
+
+@pytest.fixture(scope="module")
+def faulty_connections(settings):
+    """For each provider a connection for each class of error, as a reader could make them."""
+    url = settings.keyless_url
+    account = {
+        "type": "service_account",
+        "private_key": settings.google_private_key,
+        "client_email": "lessons@keyless-course.iam.gserviceaccount.com",
+        "token_uri": f"{url}/google/token",
+    }
+    once = {"max_retries": 0}
+    names = []
+    for fault, key in KEYS.items():
+        found = {
+            "openai": {"host": f"{url}/openai/v1", "password": key, "extra": {"openai_client_kwargs": once}},
+            "anthropic": {"host": f"{url}/anthropic", "password": key, "extra": {"anthropic_client_kwargs": once}},
+            "cohere": {"host": f"{url}/cohere", "password": key},
+            "google": {
+                "conn_type": "google_cloud_platform",
+                "extra": {"project": "p", "keyfile_dict": {**account, "private_key_id": key}},
+            },
+            "aws": {
+                "login": key,
+                "password": "keyless-needs-no-secret",
+                "extra": {
+                    "region_name": "us-east-1",
+                    "service_config": {"bedrock-runtime": {"endpoint_url": f"{url}/bedrock"}},
+                    "config_kwargs": {"retries": {"max_attempts": 0}},
+                },
+            },
+            "pydanticai": {
+                "host": f"{url}/openai/v1", "password": key, "extra": {"model": "openai-chat:gpt-4o"}
+            },
+        }  # fmt: skip
+        for provider, fields in found.items():
+            names.append(f"AIRFLOW_CONN_{provider}_{fault}".upper())
+            os.environ[names[-1]] = json.dumps({"conn_type": provider, **fields})
+    yield
+    for name in names:
+        del os.environ[name]
+
+
+def test_what_hooks_raise_is_the_sdk_s_own(faulty_connections, run):
+    said = run("errors").xcoms
+    auth, rate, overload, bad = (
+        "AuthenticationError 401", "RateLimitError 429", "InternalServerError 503", "BadRequestError 400"
+    )  # fmt: skip
+    assert said["openai"] == [auth, rate, overload, bad, bad]
+    assert said["anthropic"] == [auth, rate, "OverloadedError 529", bad, bad]
+    assert said["cohere"] == [
+        "UnauthorizedError 401", "TooManyRequestsError 429", "ServiceUnavailableError 503", bad, bad
+    ]  # fmt: skip
+    assert said["google"] == [
+        "ClientError 401",
+        "ClientError 429",
+        "ServerError 503",
+        "ClientError 400",
+        "ClientError 400",
+    ]
+    assert said["bedrock"] == [
+        "UnrecognizedClientException", "ThrottlingException", "ServiceUnavailableException", "ValidationException",
+        "ValidationException",
+    ]  # fmt: skip
+    codes = [text.split()[1] for text in said["pydanticai"]]
+    assert codes == ["401", "429", "503", "400", "400"]
