@@ -184,7 +184,8 @@ def _cache_blocks(body: Prompt) -> list[CacheBlock]:
     blocks = []
     for tool in body.tools or ():
         sent = tool.model_dump(exclude={"cache_control"})
-        blocks.append(CacheBlock(sent, json.dumps(sent), tool.cache_control and tool.cache_control.ttl))
+        text = json.dumps([tool.name, tool.description or "", tool.input_schema])
+        blocks.append(CacheBlock(sent, text, tool.cache_control and tool.cache_control.ttl))
     spoken = [("system", body.system or []), *((m.role, m.content) for m in body.messages)]
     for role, content in spoken:
         for block in [Block(type="text", text=content)] if isinstance(content, str) else content:
@@ -238,14 +239,11 @@ async def answer(request: Request, body: MessagesRequest) -> Response:
     headers = {"request-id": wire.new_id("req_")}
     if body.stream:
         events = await wire.events(request, neutral)
-        return wire.sse(
-            _sse(events_of(events, head(body.model), await wire.cached(request, body.model, _cache_blocks(body)))),
-            headers,
-        )
+        cached = await wire.cached(request, body.model, _cache_blocks(body), neutral)
+        return wire.sse(_sse(events_of(events, head(body.model), cached)), headers)
     reply = await wire.reply(request, neutral)
-    return JSONResponse(
-        whole(head(body.model), reply, await wire.cached(request, body.model, _cache_blocks(body))), headers=headers
-    )
+    cached = await wire.cached(request, body.model, _cache_blocks(body), neutral)
+    return JSONResponse(whole(head(body.model), reply, cached), headers=headers)
 
 
 @wire.adapter(ANTHROPIC)

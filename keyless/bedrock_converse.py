@@ -230,6 +230,9 @@ def cache_blocks(body: ConverseRequest) -> list[CacheBlock]:
             continue
         sent = holder.model_dump(exclude_none=True)
         text = holder.text if isinstance(holder, Block) else None
+        if isinstance(holder, ToolHolder) and holder.toolSpec is not None:
+            spec = holder.toolSpec
+            text = json.dumps([spec.name, spec.description or "", spec.inputSchema.json_])
         blocks.append(CacheBlock([role, sent], text or json.dumps(sent)))
     return blocks
 
@@ -265,8 +268,9 @@ async def converse(request: Request) -> Response:
     _note(request, False)
     body = await wire.read(request, ConverseRequest)
     began = time.perf_counter()
-    reply = await wire.reply(request, await asyncio.to_thread(to_neutral, body))
-    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body))
+    neutral = await asyncio.to_thread(to_neutral, body)
+    reply = await wire.reply(request, neutral)
+    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body), neutral)
     return JSONResponse(
         {
             "output": output(reply),
@@ -282,8 +286,9 @@ async def converse(request: Request) -> Response:
 async def converse_stream(request: Request) -> Response:
     body = await wire.read(request, ConverseRequest)
     _note(request, True)
-    events = await wire.events(request, await asyncio.to_thread(to_neutral, body))
-    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body))
+    neutral = await asyncio.to_thread(to_neutral, body)
+    events = await wire.events(request, neutral)
+    cached = await wire.cached(request, request.path_params["model"], cache_blocks(body), neutral)
 
     async def frames() -> AsyncIterator[bytes]:
         async for kind, fields in events_of(events, cached):

@@ -318,13 +318,16 @@ async def _claim(request: Request, neutral: NeutralRequest, count: int = 1) -> f
     return faults.Claim(bucket, prompt + count * (neutral.max_tokens or DEFAULT_MAX_TOKENS))
 
 
-async def cached(request: Request, model: str, blocks: list[Block]) -> Cached:
+async def cached(request: Request, model: str, blocks: list[Block], neutral: NeutralRequest) -> Cached:
     """What of a prompt is cached for this account; ``blocks`` without a mark cost nothing to look at."""
+    marked = prompt_cache.marked(blocks)
+    if not marked:
+        return NOT_CACHED
     engine = request.app.state.engine
-    breakpoints = [
-        Breakpoint(name, len(await engine.tokenize(text)), ttl) for name, text, ttl in prompt_cache.marked(blocks)
-    ]
-    return request.app.state.prompt_cache.use(account(request), model, breakpoints) if breakpoints else NOT_CACHED
+    # A beginning cannot have more tokens than the whole, however tools are written down in either.
+    most = await answerer(request).count(neutral)
+    breakpoints = [Breakpoint(name, min(len(await engine.tokenize(text)), most), ttl) for name, text, ttl in marked]
+    return request.app.state.prompt_cache.use(account(request), model, breakpoints)
 
 
 async def embed(

@@ -66,7 +66,10 @@ def test_batch(anthropic_client):
 
 
 def test_cancelled_requests_are_told(anthropic_client):
-    batch = anthropic_client.messages.batches.create(requests=[request(i, max_tokens=200) for i in range(60)])
+    story = [{"role": "user", "content": "Write a long story about the sea."}]
+    batch = anthropic_client.messages.batches.create(
+        requests=[request(i, max_tokens=200, messages=story) for i in range(60)]
+    )
     assert anthropic_client.messages.batches.cancel(batch.id).processing_status == "canceling"
     with pytest.raises(anthropic.BadRequestError, match="being processed"):
         anthropic_client.messages.batches.delete(batch.id)
@@ -85,9 +88,13 @@ def test_bad_batches(anthropic_client):
         anthropic_client.messages.batches.retrieve("msgbatch_none")
 
 
+# A tool call is decided without the language model, which would take seconds to read prompts as long as these.
+CALL = {"tools": [TOOL], "tool_choice": {"type": "tool", "name": "get_weather"}, "max_tokens": 100}
+
+
 def cached(client, system: str, *, ttl="5m", **more):
     block = {"type": "text", "text": system, "cache_control": {"type": "ephemeral", "ttl": ttl}}
-    return client.messages.create(**{**HELLO, "system": [block], "max_tokens": 3, **more}).usage
+    return client.messages.create(**{**HELLO, **CALL, "system": [block], **more}).usage
 
 
 def test_prompt_caching_is_accounted_for(anthropic_client, clients):
@@ -98,14 +105,14 @@ def test_prompt_caching_is_accounted_for(anthropic_client, clients):
     assert first.cache_creation.ephemeral_5m_input_tokens == first.cache_creation_input_tokens
     assert second.cache_read_input_tokens == first.cache_creation_input_tokens
     assert second.cache_creation_input_tokens == 0 and second.input_tokens == first.input_tokens
-    plain = anthropic_client.messages.create(**HELLO, system=system, max_tokens=3).usage
+    plain = anthropic_client.messages.create(**HELLO, **CALL, system=system).usage
     assert plain.input_tokens == first.input_tokens + first.cache_creation_input_tokens
     assert cached(clients["anthropic"]("another"), system).cache_read_input_tokens == 0, "accounts share nothing"
     hour = cached(anthropic_client, f"Other. {system}", ttl="1h")
     assert hour.cache_creation.ephemeral_1h_input_tokens == hour.cache_creation_input_tokens > 0
     assert cached(anthropic_client, "Too short to be kept.").cache_creation_input_tokens == 0
     with anthropic_client.messages.stream(
-        **{**HELLO, "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]}, max_tokens=3
+        **{**HELLO, **CALL, "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}]}
     ) as stream:
         assert stream.get_final_message().usage.cache_read_input_tokens == first.cache_creation_input_tokens
 

@@ -200,7 +200,9 @@ def test_cache_points_are_accounted_for_and_are_no_words(bedrock_client):
     """Airflow's @task.agent sets them by itself, after the results of tools too."""
     point = {"cachePoint": {"type": "default"}}
     system = [{"text": "You answer questions about the contract below. " * 200}, point]
-    first, second = (converse(bedrock_client, user("Hello"), system=system)["usage"] for _ in range(2))
+    # A tool call is decided without the language model, which would take seconds to read a prompt as long as this.
+    call = {"tools": [WEATHER], "toolChoice": {"tool": {"name": "get_weather"}}}
+    first, second = (converse(bedrock_client, user("Hello"), system=system, toolConfig=call)["usage"] for _ in range(2))
     assert first["cacheWriteInputTokens"] == second["cacheReadInputTokens"] > 1024
     assert second["cacheWriteInputTokens"] == 0 and first["inputTokens"] == second["inputTokens"]
     assert second["totalTokens"] == second["inputTokens"] + second["outputTokens"] + second["cacheReadInputTokens"]
