@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import Field
@@ -14,11 +13,12 @@ from starlette.routing import Route
 
 from keyless import wire
 from keyless.anthropic_errors import ANTHROPIC
-from keyless.batches import Batches, Item, Job
+from keyless.batches import Item, Job, batches_of
 from keyless.neutral import BadRequest
 from keyless.store import Store
 
 MAX_REQUESTS = 100_000
+_DAY = 24 * 3600
 
 
 class BatchItem(wire.Loose):
@@ -65,13 +65,8 @@ def _result(item: Item) -> dict[str, Any]:
     return {"type": "errored", "error": item.body}
 
 
-def _time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
 def batch_body(job: AnthropicBatch) -> dict[str, Any]:
     done = job.succeeded + job.errored + job.canceled
-    expires = datetime.fromtimestamp(job.created_at, UTC) + timedelta(hours=24)
     return {
         "id": job.id,
         "type": "message_batch",
@@ -83,24 +78,20 @@ def batch_body(job: AnthropicBatch) -> dict[str, Any]:
             "canceled": job.canceled,
             "expired": 0,
         },
-        "created_at": _time(job.created_at),
-        "expires_at": expires.isoformat().replace("+00:00", "Z"),
-        "ended_at": _time(job.ended_at),
-        "cancel_initiated_at": _time(job.cancelled_at),
+        "created_at": wire.rfc3339(job.created_at),
+        "expires_at": wire.rfc3339(job.created_at + _DAY),
+        "ended_at": wire.rfc3339(job.ended_at) if job.ended_at else None,
+        "cancel_initiated_at": wire.rfc3339(job.cancelled_at) if job.cancelled_at else None,
         "archived_at": None,
         # The SDK follows this address as it is.
         "results_url": f"{job.base_url}/v1/messages/batches/{job.id}/results" if job.ended_at is not None else None,
     }
 
 
-def _batches(request: Request) -> Batches:
-    return request.app.state.batches
-
-
 def _find(request: Request) -> AnthropicBatch:
     id = request.path_params["id"]
-    job = _batches(request).get(id)
-    if not isinstance(job, AnthropicBatch):
+    job = batches_of(request).get(AnthropicBatch, id)
+    if job is None:
         raise BadRequest(f"Message batch not found: {id}", status=404, kind="not_found")
     return job
 
@@ -116,10 +107,10 @@ async def create(request: Request) -> Response:
         wire.new_id("msgbatch_"),
         total=len(body.requests),
         asked=body.requests,
-        store=request.app.state.files,
+        store=wire.files(request),
         base_url=f"{str(request.base_url).rstrip('/')}/anthropic",
     )
-    _batches(request).submit(job, wire.key_headers(request))
+    batches_of(request).submit(job, wire.key_headers(request))
     return JSONResponse(batch_body(job))
 
 
@@ -140,7 +131,7 @@ async def delete(request: Request) -> Response:
     job = _find(request)
     if job.ended_at is None:
         raise BadRequest(f"Message batch {job.id} cannot be deleted while it is being processed.")
-    _batches(request).remove(job.id)
+    batches_of(request).remove(job.id)
     job.store.remove(job.id)
     return JSONResponse({"id": job.id, "type": "message_batch_deleted"})
 
@@ -159,22 +150,8 @@ async def results(request: Request) -> Response:
 
 @wire.adapter(ANTHROPIC, metered=False)
 async def list_batches(request: Request) -> Response:
-    limit = request.query_params.get("limit", "20")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 1000):
-        raise BadRequest("limit: a whole number from 1 to 1000", param="limit")
-    jobs = _batches(request).all(AnthropicBatch)
-    after = request.query_params.get("after_id")
-    ids = [j.id for j in jobs]
-    rest = jobs[ids.index(after) + 1 :] if after in ids else jobs
-    data = [batch_body(j) for j in rest[: int(limit)]]
-    return JSONResponse(
-        {
-            "data": data,
-            "has_more": len(rest) > len(data),
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-        }
-    )
+    rows = [batch_body(j) for j in batches_of(request).all(AnthropicBatch)]
+    return JSONResponse(wire.page(request, rows, after="after_id", usual=20, most=1000))
 
 
 routes = [

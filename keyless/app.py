@@ -143,7 +143,7 @@ async def _unknown_route(request: Request, error: Exception) -> Response:
 
 async def _failed(request: Request, error: Exception) -> Response:
     log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    told = BadRequest("keyless failed on this request; its log says why.", status=500, kind="api_error")
+    told = BadRequest("keyless failed on this request; its log says why.", status=500)
     return error_response(told, _provider(request))
 
 

@@ -1,4 +1,4 @@
-"""Batches of requests, worked off in the background as if each had come alone; OpenAI's and Anthropic's APIs show them."""
+"""Batches of requests, worked off in the background as if each had come alone; the APIs of OpenAI, Anthropic and Gemini show them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from keyless.journal import Entry
@@ -63,6 +64,13 @@ class Job:
         """Keep what the items' answers were; called once, when the last one is there, before the items go."""
 
 
+J = TypeVar("J", bound=Job)
+
+
+def batches_of(request: Request) -> Batches:
+    return request.app.state.batches
+
+
 class Batches:
     """All batches of the server, and what works them off."""
 
@@ -73,10 +81,12 @@ class Batches:
         self._running: set[asyncio.Task[None]] = set()
         self._room = asyncio.Semaphore(AT_ONCE)
 
-    def get(self, id: str) -> Job | None:
-        return self._jobs.get(id)
+    def get(self, kind: type[J], id: str) -> J | None:
+        """The batch ``id``, if it is one of the provider whose class is ``kind``."""
+        job = self._jobs.get(id)
+        return job if isinstance(job, kind) else None
 
-    def all(self, kind: type[Job]) -> list[Any]:
+    def all(self, kind: type[J]) -> list[J]:
         """Those of one provider, newest first."""
         return [j for j in reversed(self._jobs.values()) if isinstance(j, kind)]
 

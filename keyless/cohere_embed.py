@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any, Literal
 
@@ -77,7 +78,7 @@ def _part(part: InputPart) -> str:
 
 
 def encoded(vectors: np.ndarray, kind: str) -> Any:
-    """Unit ``vectors`` as the embedding type ``kind``: 8-bit ones have 127 for 1.0, binary ones a bit for each sign."""
+    """Unit ``vectors`` as the embedding type ``kind``: 8-bit ones have 127 for 0.25, binary ones a bit for each sign."""
     little = vectors.astype("<f4")
     if kind == "float":
         return little.tolist()
@@ -94,7 +95,7 @@ def encoded(vectors: np.ndarray, kind: str) -> Any:
 @wire.adapter(COHERE)
 async def embed(request: Request) -> Response:
     body = await wire.read(request, EmbedRequest)
-    texts = _texts(body)
+    texts = await asyncio.to_thread(_texts, body)
     # Only `NONE` refuses what is too long for the model.
     limit = MAX_TOKENS if body.truncate == "NONE" else None
     if body.truncate == "START":

@@ -10,19 +10,7 @@ from keyless.keys import Bucket, Key
 from keyless.neutral import BadRequest, Reply, Usage
 from keyless.provider import Provider
 
-_KINDS = {
-    401: "authentication",
-    403: "permission",
-    404: "not_found",
-    408: "timeout",
-    413: "request_too_large",
-    429: "rate_limit",
-    500: "api_error",
-    502: "overloaded",
-    503: "overloaded",
-    504: "timeout",
-    529: "overloaded",
-}
+_KINDS = {401: "authentication", 404: "not_found", 429: "rate_limit_requests"}
 
 
 def admit(key: Key) -> None:
@@ -44,13 +32,13 @@ async def hinder(key: Key, provider: Provider) -> None:
     if asked.latency and key.turn("latency", asked.latency_share):
         await asyncio.sleep(asked.latency)
     if asked.outage:
-        raise BadRequest("keyless is down, as this API key asks.", status=provider.overloaded, kind="overloaded")
+        raise BadRequest("keyless is down, as this API key asks.", status=provider.overloaded)
     for number, (status, share) in enumerate(asked.fails):
         if key.turn(f"fail {number}", share):
             raise BadRequest(
                 f"keyless fails this request with {status}, as this API key asks.",
                 status=status,
-                kind=_KINDS.get(status, "invalid_request" if status < 500 else "api_error"),
+                kind=_KINDS.get(status, "invalid_request"),
                 retry_after=1.0 if status == 429 else None,
             )
 

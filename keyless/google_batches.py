@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keyless import google_files, wire
-from keyless.batches import Batches, Item, Job
+from keyless.batches import Item, Job, batches_of
 from keyless.google_errors import GOOGLE
 from keyless.google_wire import Camel
 from keyless.neutral import BadRequest
@@ -69,8 +68,13 @@ class GeminiBatch(Job):
         self.items = [Item(json.dumps(r.metadata or {}), path, r.request) for r in rows]
 
     def _lines(self, name: str) -> list[InlinedRequest]:
+        try:
+            content = self.store.read(name.removeprefix("files/"))
+        except KeyError:
+            self.error = f"The file {name} was deleted before it was read."
+            return []
         rows = []
-        for number, line in enumerate(self.store.read(name.removeprefix("files/")).splitlines(), 1):
+        for number, line in enumerate(content.splitlines(), 1):
             if not line.strip():
                 continue
             try:
@@ -116,10 +120,6 @@ def _result(item: Item) -> dict[str, Any]:
     return {"error": {k: error[k] for k in ("code", "message") if k in error}, "metadata": metadata}
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
 def batch_body(job: GeminiBatch) -> dict[str, Any]:
     """The batch as the long-running operation that Google shows it as."""
     embeds = job.action == "embedContent"
@@ -129,8 +129,8 @@ def batch_body(job: GeminiBatch) -> dict[str, Any]:
         "model": f"models/{job.model}",
         "displayName": job.asked.display_name or "",
         "state": job.state,
-        "createTime": _time(job.created_at),
-        "updateTime": _time(job.ended_at or job.began_at or job.created_at),
+        "createTime": wire.rfc3339(job.created_at),
+        "updateTime": wire.rfc3339(job.ended_at or job.began_at or job.created_at),
         "batchStats": {
             "requestCount": str(job.total),
             "pendingRequestCount": str(job.total - job.succeeded - job.errored),
@@ -141,7 +141,7 @@ def batch_body(job: GeminiBatch) -> dict[str, Any]:
     body: dict[str, Any] = {"name": job.id, "metadata": metadata}
     if job.ended_at is None:
         return body
-    metadata["endTime"] = _time(job.ended_at)
+    metadata["endTime"] = wire.rfc3339(job.ended_at)
     body["done"] = True
     if job.error:
         return {**body, "error": {"code": 3, "message": job.error}}
@@ -155,10 +155,6 @@ def batch_body(job: GeminiBatch) -> dict[str, Any]:
     return {**body, "response": {"@type": metadata["@type"], **output}}
 
 
-def _batches(request: Request) -> Batches:
-    return request.app.state.batches
-
-
 async def _create(request: Request, action: str) -> Response:
     body = await wire.read(request, BatchRequest)
     if name := body.batch.input_config.file_name:
@@ -168,9 +164,9 @@ async def _create(request: Request, action: str) -> Response:
         asked=body.batch,
         model=request.path_params["model"],
         action=action,
-        store=request.app.state.files,
+        store=wire.files(request),
     )
-    _batches(request).submit(job, wire.key_headers(request))
+    batches_of(request).submit(job, wire.key_headers(request))
     return JSONResponse(batch_body(job))
 
 
@@ -186,8 +182,8 @@ async def embed(request: Request) -> Response:
 
 def _find(request: Request) -> GeminiBatch:
     id = f"batches/{request.path_params['id']}"
-    job = _batches(request).get(id)
-    if not isinstance(job, GeminiBatch):
+    job = batches_of(request).get(GeminiBatch, id)
+    if job is None:
         raise BadRequest(f"Requested entity was not found: {id}", status=404, kind="not_found")
     return job
 
@@ -207,13 +203,13 @@ async def cancel(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     job = _find(request)
     job.cancel()
-    _batches(request).remove(job.id)
+    batches_of(request).remove(job.id)
     return JSONResponse({})
 
 
 @wire.adapter(GOOGLE, metered=False)
 async def list_batches(request: Request) -> Response:
-    return JSONResponse({"operations": [batch_body(j) for j in _batches(request).all(GeminiBatch)]})
+    return JSONResponse({"operations": [batch_body(j) for j in batches_of(request).all(GeminiBatch)]})
 
 
 routes = [

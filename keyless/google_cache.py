@@ -65,9 +65,9 @@ def _expiry(asked: CacheRequest | Lifetime) -> datetime:
     if asked.expire_time:
         try:
             until = datetime.fromisoformat(asked.expire_time)
-        except ValueError:
+            return until.astimezone(UTC) if until.tzinfo else until.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             raise BadRequest("expireTime is no RFC 3339 time.", param="expireTime") from None
-        return until if until.tzinfo else until.replace(tzinfo=UTC)
     if asked.ttl and not re.fullmatch(r"\d{1,9}(?:\.\d{1,9})?s", asked.ttl):
         raise BadRequest("ttl is a number of seconds such as 300s.", param="ttl")
     return datetime.now(UTC) + timedelta(seconds=float(asked.ttl[:-1]) if asked.ttl else DEFAULT_SECONDS)
@@ -93,18 +93,14 @@ def expanded(request: Request, body: Asked) -> tuple[Asked, int]:
     return body.model_copy(update=beginning), kept.tokens
 
 
-def _time(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
-
-
 def _body(kept: CachedContent) -> dict[str, Any]:
     return {
         "name": kept.name,
         "model": kept.body.model,
         "displayName": kept.body.display_name or "",
-        "createTime": _time(kept.created),
-        "updateTime": _time(kept.updated),
-        "expireTime": _time(kept.expires),
+        "createTime": wire.rfc3339(kept.created.timestamp()),
+        "updateTime": wire.rfc3339(kept.updated.timestamp()),
+        "expireTime": wire.rfc3339(kept.expires.timestamp()),
         "usageMetadata": {"totalTokenCount": kept.tokens},
     }
 

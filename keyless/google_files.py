@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from starlette.requests import Request
@@ -17,11 +16,11 @@ from keyless import wire
 from keyless.google_errors import GOOGLE
 from keyless.google_wire import Camel
 from keyless.neutral import BadRequest
-from keyless.store import Store, Stored
+from keyless.store import Stored
 
 PURPOSE = "gemini"
 MAX_OPEN = 100
-_LIFETIME = timedelta(hours=48)
+_LIFETIME = 48 * 3600
 
 
 class FileMetadata(Camel):
@@ -43,25 +42,20 @@ class Upload:
     content: bytearray = field(default_factory=bytearray)
 
 
-def _files(request: Request) -> Store:
-    return request.app.state.files
-
-
 def _uploads(request: Request) -> OrderedDict[str, Upload]:
     return request.app.state.google_uploads
 
 
 def find(request: Request, name: str) -> Stored:
     """The file ``files/…``. Raises ``BadRequest`` (404)."""
-    stored = _files(request).get(name.removeprefix("files/"))
+    stored = wire.files(request).get(name.removeprefix("files/"))
     if stored is None or stored.purpose != PURPOSE:
         raise BadRequest(f"You do not have permission to access the File {name} or it may not exist.", status=404)
     return stored
 
 
 def file_body(request: Request, stored: Stored) -> dict[str, Any]:
-    created = datetime.fromtimestamp(stored.created_at, UTC)
-    moment = created.isoformat().replace("+00:00", "Z")
+    moment = wire.rfc3339(stored.created_at)
     return {
         "name": f"files/{stored.id}",
         "displayName": stored.filename,
@@ -69,7 +63,7 @@ def file_body(request: Request, stored: Stored) -> dict[str, Any]:
         "sizeBytes": str(stored.size),
         "createTime": moment,
         "updateTime": moment,
-        "expirationTime": (created + _LIFETIME).isoformat().replace("+00:00", "Z"),
+        "expirationTime": wire.rfc3339(stored.created_at + _LIFETIME),
         "uri": f"{str(request.base_url).rstrip('/')}/google/v1beta/files/{stored.id}",
         "state": "ACTIVE",
         "source": "UPLOADED",
@@ -108,7 +102,7 @@ async def piece(request: Request) -> Response:
         return JSONResponse({}, headers={"x-goog-upload-status": "active"})
     del _uploads(request)[id]
     name = upload.metadata.display_name or ""
-    stored = _files(request).add(
+    stored = wire.files(request).add(
         id, bytes(upload.content), filename=name, purpose=PURPOSE, media_type=upload.media_type
     )
     digest = await asyncio.to_thread(hashlib.sha256, bytes(upload.content))
@@ -118,7 +112,7 @@ async def piece(request: Request) -> Response:
 
 @wire.adapter(GOOGLE, metered=False)
 async def list_files(request: Request) -> Response:
-    found = [f for f in _files(request).all() if f.purpose == PURPOSE]
+    found = [f for f in wire.files(request).all() if f.purpose == PURPOSE]
     return JSONResponse({"files": [file_body(request, f) for f in found]})
 
 
@@ -130,12 +124,12 @@ async def get(request: Request) -> Response:
 @wire.adapter(GOOGLE, metered=False)
 async def download(request: Request) -> Response:
     stored = find(request, request.path_params["id"])
-    return Response(_files(request).read(stored.id), media_type=stored.media_type or "application/octet-stream")
+    return Response(wire.files(request).read(stored.id), media_type=stored.media_type or "application/octet-stream")
 
 
 @wire.adapter(GOOGLE, metered=False)
 async def delete(request: Request) -> Response:
-    _files(request).remove(find(request, request.path_params["id"]).id)
+    wire.files(request).remove(find(request, request.path_params["id"]).id)
     return JSONResponse({})
 
 

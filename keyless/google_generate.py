@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -27,6 +27,8 @@ ACTIONS = (
     "predict",
     "embedContent",
     "batchEmbedContents",
+    "batchGenerateContent",
+    "asyncBatchEmbedContent",
 )
 _FINISH = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP"}
 
@@ -63,10 +65,9 @@ def _usage(usage: Usage, cached: int) -> dict[str, Any]:
 
 
 def _head(request: Request) -> dict[str, Any]:
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     head = {"modelVersion": request.path_params["model"], "responseId": wire.new_id("")}
     # Only Vertex AI tells when.
-    return {**head, "createTime": now} if "publisher" in request.path_params else head
+    return {**head, "createTime": wire.rfc3339(time.time())} if "publisher" in request.path_params else head
 
 
 @wire.adapter(GOOGLE)

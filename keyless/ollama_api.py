@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import Field
@@ -112,10 +111,6 @@ def _pictures(images: list[str] | None) -> tuple[str, ...]:
     return tuple(pictures.describe(pictures.from_base64(i, "images"), "images") for i in images or ())
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
 def _ending(finish: str, usage: Usage, began: int) -> dict[str, Any]:
     """Durations are nanoseconds, as Ollama gives them. Reading the prompt is not told apart from answering it."""
     took = time.perf_counter_ns() - began
@@ -151,7 +146,7 @@ async def _respond(request: Request, model: str, neutral: NeutralRequest, stream
         events = await wire.events(request, neutral)
         return StreamingResponse(_lines(events, model, shape, began), media_type="application/x-ndjson")
     reply = await wire.reply(request, neutral)
-    head = {"model": model, "created_at": _now()}
+    head = {"model": model, "created_at": wire.rfc3339(time.time())}
     return JSONResponse(
         {**head, **shape(reply.text, reply.tool_calls), **_ending(reply.finish_reason, reply.usage, began)}
     )
@@ -163,7 +158,7 @@ async def _lines(events: AsyncIterator[Event], model: str, shape: Shape, began: 
             continue
         text = event.text if isinstance(event, TextDelta) else ""
         calls = (event,) if isinstance(event, ToolCall) else ()
-        line = {"model": model, "created_at": _now(), **shape(text, calls), "done": False}
+        line = {"model": model, "created_at": wire.rfc3339(time.time()), **shape(text, calls), "done": False}
         if isinstance(event, Done):
             line |= _ending(event.finish_reason, event.usage, began)
         yield json.dumps(line) + "\n"

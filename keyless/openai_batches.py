@@ -11,10 +11,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from keyless import wire
-from keyless.batches import Batches, Item, Job
+from keyless.batches import Item, Job, batches_of
 from keyless.neutral import BadRequest
 from keyless.openai_errors import OPENAI
-from keyless.openai_files import files, find, page
+from keyless.openai_files import find
 from keyless.store import Store
 
 MAX_LINES = 50_000
@@ -30,10 +30,6 @@ class BatchRequest(wire.Loose):
     metadata: dict[str, str] | None = None
 
 
-def batches(request: Request) -> Batches:
-    return request.app.state.batches
-
-
 @wire.adapter(OPENAI, metered=False)
 async def create(request: Request) -> Response:
     body = await wire.read(request, BatchRequest)
@@ -45,8 +41,8 @@ async def create(request: Request) -> Response:
             f"Invalid value for 'input_file_id': the file's purpose is {stored.purpose!r}, not 'batch'.",
             param="input_file_id",
         )
-    job = OpenAIBatch(wire.new_id("batch_"), asked=body, store=files(request))
-    batches(request).submit(job, wire.key_headers(request))
+    job = OpenAIBatch(wire.new_id("batch_"), asked=body, store=wire.files(request))
+    batches_of(request).submit(job, wire.key_headers(request))
     return JSONResponse(batch_body(job))
 
 
@@ -190,8 +186,8 @@ def batch_body(job: OpenAIBatch) -> dict[str, Any]:
 
 def _find(request: Request) -> OpenAIBatch:
     id = request.path_params["id"]
-    job = batches(request).get(id)
-    if not isinstance(job, OpenAIBatch):
+    job = batches_of(request).get(OpenAIBatch, id)
+    if job is None:
         raise BadRequest(f"No batch found with id '{id}'.", status=404, kind="not_found")
     return job
 
@@ -205,14 +201,15 @@ async def get(request: Request) -> Response:
 async def cancel(request: Request) -> Response:
     job = _find(request)
     if job.ended_at is not None:
-        raise BadRequest(f"Cannot cancel a batch with status '{job.status}'.", status=409, kind="conflict")
+        raise BadRequest(f"Cannot cancel a batch with status '{job.status}'.", status=409)
     job.cancel()
     return JSONResponse(batch_body(job))
 
 
 @wire.adapter(OPENAI, metered=False)
 async def list_batches(request: Request) -> Response:
-    return JSONResponse(page(request, [batch_body(j) for j in batches(request).all(OpenAIBatch)], most=100))
+    rows = [batch_body(j) for j in batches_of(request).all(OpenAIBatch)]
+    return JSONResponse({"object": "list", **wire.page(request, rows, after="after", usual=20, most=100)})
 
 
 routes = [

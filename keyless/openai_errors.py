@@ -12,9 +12,11 @@ _CODES = {
     "authentication": "invalid_api_key",
     "context_length_exceeded": "context_length_exceeded",
     "not_found": "not_found",
-    "rate_limit": "rate_limit_exceeded",
     "rate_limit_requests": "rate_limit_exceeded",
     "rate_limit_tokens": "rate_limit_exceeded",
+    "invalid_image": "invalid_image",
+    "invalid_image_url": "invalid_image_url",
+    "invalid_base64": "invalid_base64",
 }
 
 

@@ -133,7 +133,7 @@ def _usage(usage: Usage) -> dict[str, Any]:
 
 def _address(request: Request, image: bytes, body: ImageRequest) -> str:
     form = body.output_format or "png"
-    stored = request.app.state.files.add(
+    stored = wire.files(request).add(
         wire.new_id("img-"), image, filename=f"image.{form}", purpose="image", media_type=MEDIA_TYPES[form]
     )
     return f"{str(request.base_url).rstrip('/')}/openai/v1/images/files/{stored.id}"
@@ -165,10 +165,10 @@ async def _events(
 @wire.adapter(replace(OPENAI, needs_key=False), metered=False)
 async def file(request: Request) -> Response:
     """A generated image by its address. It needs no key, as the addresses that OpenAI gives out need none."""
-    stored = request.app.state.files.get(request.path_params["id"])
+    stored = wire.files(request).get(request.path_params["id"])
     if stored is None or stored.purpose != "image":
         raise BadRequest("There is no such image, or it has expired.", status=404, kind="not_found")
-    return Response(request.app.state.files.read(stored.id), media_type=stored.media_type)
+    return Response(wire.files(request).read(stored.id), media_type=stored.media_type)
 
 
 routes = [

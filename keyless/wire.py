@@ -9,6 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from keyless.neutral import BadRequest, ContextOverflow, Done, Event, Reply, Sta
 from keyless.neutral import Request as NeutralRequest
 from keyless.prompt_cache import NOT_CACHED, Block, Breakpoint, Cached
 from keyless.provider import Provider
+from keyless.store import Store
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_EMBEDDING_TOKENS = 8192
@@ -53,6 +55,31 @@ class Gone(BadRequest):
 
 def new_id(prefix: str) -> str:
     return f"{prefix}{uuid.uuid4().hex[:24]}"
+
+
+def rfc3339(seconds: float) -> str:
+    """A time in seconds since the epoch as APIs write it, such as ``2026-11-21T10:00:00.500000Z``."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def page(request: Request, rows: list[dict[str, Any]], *, after: str, usual: int, most: int) -> dict[str, Any]:
+    """The part of ``rows`` that the query's ``limit`` and ``after`` ask for. Raises ``BadRequest``."""
+    limit, last = request.query_params.get("limit", str(usual)), request.query_params.get(after)
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= most):
+        raise BadRequest(f"Invalid 'limit': a whole number from 1 to {most}.", param="limit")
+    ids = [row["id"] for row in rows]
+    rest = rows[ids.index(last) + 1 :] if last in ids else rows
+    shown = rest[: int(limit)]
+    return {
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": len(rest) > len(shown),
+    }
+
+
+def files(request: Request) -> Store:
+    return request.app.state.files
 
 
 def answerer(request: Request) -> Answerer:
@@ -153,7 +180,7 @@ async def raw(request: Request) -> bytes:
                 body += chunk
                 if len(body) > MAX_BODY_BYTES:
                     message = f"The request is larger than {MAX_BODY_BYTES} bytes."
-                    raise BadRequest(message, status=413, kind="request_too_large")
+                    raise BadRequest(message, status=413)
         except ClientDisconnect:
             raise Gone from None
         request.scope["keyless.body"] = bytes(body)

@@ -13,6 +13,8 @@ from google.genai import errors, types
 from pydantic import BaseModel
 
 from keyless import pictures
+from keyless.app import ROUTES
+from keyless.google_generate import ACTIONS
 from keyless.google_wire import as_json_schema
 
 MODEL = "gemini-2.5-flash"
@@ -280,6 +282,18 @@ def test_a_gemini_batch_is_cancelled(gemini_client):
     job = gemini_client.batches.create(model=MODEL, src=[asked] * 40)
     gemini_client.batches.cancel(name=job.name)
     assert ended(gemini_client, gemini_client.batches.get(name=job.name)).state.name == "JOB_STATE_CANCELLED"
+
+
+@pytest.mark.parametrize("expiry", ["soon", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"])
+def test_an_expiry_that_is_none(http, expiry):
+    body = {"model": MODEL, "contents": [{"parts": [{"text": "The rent is 900 euros. " * 200}]}], "expireTime": expiry}
+    reply = http.post("/google/v1beta/cachedContents", json=body, headers={"x-goog-api-key": "any"})
+    assert reply.status_code == 400 and "expireTime" in reply.text
+
+
+def test_the_actions_that_an_unknown_one_is_told_are_those_that_are_served():
+    served = {r.path.rpartition("{model}:")[2] for r in ROUTES["google"] if "{model}:" in r.path}
+    assert served == set(ACTIONS)
 
 
 def test_models(client):
