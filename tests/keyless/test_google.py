@@ -277,9 +277,9 @@ def test_a_large_file_comes_in_pieces(gemini_client, tmp_path):
     assert file.size_bytes == 10_240_000
 
 
-def test_a_gemini_batch_is_cancelled(gemini_client):
-    asked = {"contents": [{"parts": [{"text": "Write a story."}]}], "config": {"max_output_tokens": 200}}
-    job = gemini_client.batches.create(model=MODEL, src=[asked] * 40)
+def test_a_gemini_batch_is_cancelled(clients, fresh, gemini_client):
+    slow = clients["google"](fresh("latency=1s"))  # its requests are at work while the next lines ask
+    job = slow.batches.create(model=MODEL, src=[{"contents": [{"parts": [{"text": "Hi"}]}]}] * 6)
     gemini_client.batches.cancel(name=job.name)
     assert ended(gemini_client, gemini_client.batches.get(name=job.name)).state.name == "JOB_STATE_CANCELLED"
 
