@@ -34,6 +34,9 @@ lesson: install ## Run one lesson: make lesson DAG=114_01_03 [CONF='{"max_tokens
 course: install ## Run every lesson and print the table
 	@$(RUN) course
 
+costs: install ## What the lessons' calls to models cost, by day, lesson and model
+	@$(RUN) costs
+
 test: install ## All tests
 	@.venv/bin/python -m pytest $(ARGS)
 
@@ -46,4 +49,4 @@ bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle 
 export: install ## Write requirements.txt and the README's tables anew
 	@.venv/bin/python -m stack.docs
 
-.PHONY: help install up down clean env lesson course test lint bench export
+.PHONY: help install up down clean env lesson course costs test lint bench export

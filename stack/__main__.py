@@ -84,6 +84,7 @@ def main(argv: list[str] | None = None) -> int:
     lesson.add_argument("-v", "--verbose", action="store_true", help="show the tasks' logs")
     lesson.add_argument("--conf", default=None, help='params as JSON, like \'{"question": "…"}\'')
     sub.add_parser("course", help="run every lesson and print the table")
+    sub.add_parser("costs", help="what the calls to models cost, by day, lesson and model")
     args = parser.parse_args(argv)
     try:
         settings = Settings.load()
@@ -99,6 +100,10 @@ def main(argv: list[str] | None = None) -> int:
             return clean(settings, yes=args.yes)
         if args.command == "env":
             return env(settings)
+        if args.command == "costs":
+            from stack import costs
+
+            return costs.show(settings)
         from stack import lessons
 
         if args.command == "lesson":

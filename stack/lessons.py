@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import httpx
 import yaml
@@ -22,6 +22,9 @@ from stack.database import Database
 from stack.pausing import paused
 from stack.settings import REPO, Settings, StackError
 from stack.up import check_disk, is_up, prepare
+
+if TYPE_CHECKING:
+    from llmkit.ledger import Spending
 
 _SYMBOLS = {"success": "✓", "failed": "✗", "skipped": "–", "up_for_retry": "↻", "upstream_failed": "·", "deferred": "…"}
 
@@ -54,33 +57,39 @@ def find(settings: Settings, wanted: str) -> str:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[None]:
-    """PostgreSQL and keyless for the time of the block; what ran before goes on running after it.
-
-    The environment of this process becomes Airflow's.
-    """
+def with_database(settings: Settings) -> Iterator[Database]:
+    """PostgreSQL for the time of the block, if it did not run before. The environment of this process becomes Airflow's."""
     settings.prepare()
     check_disk(settings)
     database = Database(settings)
-    was_up = is_up(settings)
     was_running = database.running
-    server: subprocess.Popen[bytes] | None = None
     try:
         os.environ.update(settings.environment(database.start()))
-        sys.path[:0] = os.environ["PYTHONPATH"].split(os.pathsep)
-        if not was_up:
-            prepare(settings, database, {**os.environ, processes.MARK: str(settings.state)})
-        if settings.keyless and not _answers(settings):
-            processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
-            server = _start_keyless(settings)
-        yield
+        sys.path[:0] = [*os.environ["PYTHONPATH"].split(os.pathsep), os.environ["AIRFLOW__CORE__PLUGINS_FOLDER"]]
+        yield database
     finally:
-        if server is not None:
-            server.terminate()
-            server.wait(timeout=10)
         # An Airflow that was started meanwhile keeps its database.
         if not was_running and not is_up(settings):
             database.stop()
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[None]:
+    """PostgreSQL and keyless for the time of the block; what ran before goes on running after it."""
+    server: subprocess.Popen[bytes] | None = None
+    was_up = is_up(settings)
+    with with_database(settings) as database:
+        try:
+            if not was_up:
+                prepare(settings, database, {**os.environ, processes.MARK: str(settings.state)})
+            if settings.keyless and not _answers(settings):
+                processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
+                server = _start_keyless(settings)
+            yield
+        finally:
+            if server is not None:
+                server.terminate()
+                server.wait(timeout=10)
 
 
 def _answers(settings: Settings) -> bool:
@@ -115,10 +124,23 @@ class Outcome:
     state: str = "failed"
     tasks: dict[str, str] = field(default_factory=dict)
     answers: dict[str, Any] = field(default_factory=dict)
-    calls: int = 0
-    tokens: int = 0
+    spent: Spending | None = None
     seconds: float = 0.0
     error: str = ""
+
+    @property
+    def bill(self) -> tuple[str, str, str]:
+        """Calls to models, their tokens, and what these cost at list price."""
+        spent = self.spent
+        if spent is None:
+            return "0", "0", "0"
+        return str(spent.calls), str(spent.input_tokens + spent.output_tokens), usd(spent)
+
+
+def usd(spent: Spending) -> str:
+    """A sum with as many digits as a small one needs; ``+ ?`` where some calls have no known price."""
+    digits = 6 if spent.cost_usd < 1 else 2
+    return f"${spent.cost_usd:.{digits}f}" + (" + ?" if spent.unpriced else "")
 
 
 class Terminal:
@@ -214,7 +236,7 @@ def execute(settings: Settings, dag_id: str, conf: dict[str, Any] | None = None)
     # A worker masks keys in what a task logs; `dag.test` by itself does not.
     configure_logging()
     outcome = Outcome(dag_id)
-    began, last = time.monotonic(), _last_request(settings)
+    began = time.monotonic()
     bag = DagBag(dag_folder=str(settings.dags / f"{dag_id}.py"), bundle_path=settings.dags, bundle_name="dags-folder")
     if bag.import_errors:
         outcome.error = next(iter(bag.import_errors.values())).strip().splitlines()[-1]
@@ -243,32 +265,20 @@ def execute(settings: Settings, dag_id: str, conf: dict[str, Any] | None = None)
             values = [XComModel.deserialize_value(row) for row in rows]
             if values:
                 outcome.answers[leaf.task_id] = values[0] if len(values) == 1 else values
-    for request in _requests_after(settings, last):
-        if request["completion_tokens"] is not None:
-            outcome.calls += 1
-            outcome.tokens += request["prompt_tokens"] + request["completion_tokens"]
+    outcome.spent = _spent(dag_id, run.run_id)
     return outcome
 
 
-def _requests_after(settings: Settings, after: int) -> list[dict[str, Any]]:
-    if not settings.keyless:
-        return []
-    reply = httpx.get(
-        f"{settings.keyless_url}/_keyless/requests",
-        params={"after": after, "limit": 20_000},
-        timeout=10,
-        trust_env=False,
-    )
-    return reply.json()["requests"]
+def _spent(dag_id: str, run_id: str) -> Spending | None:
+    import psycopg
 
+    from llmkit import ledger
 
-def _last_request(settings: Settings) -> int:
-    if not settings.keyless:
-        return 0
-    rows = httpx.get(
-        f"{settings.keyless_url}/_keyless/requests", params={"limit": 1}, timeout=10, trust_env=False
-    ).json()["requests"]
-    return rows[-1]["id"] if rows else 0
+    try:
+        (spent,) = ledger.spending(dag_id=dag_id, run_id=run_id)
+        return spent
+    except psycopg.Error:
+        return None
 
 
 class _Readable(yaml.SafeDumper):
@@ -325,8 +335,9 @@ def run_one(settings: Settings, wanted: str, *, conf: str | None, verbose: bool)
     expected = lesson.get("outcome", "success")
     as_expected = outcome.state == expected
     verdict = "as expected" if as_expected else f"expected was {expected}"
+    calls, tokens, cost = outcome.bill
     terminal.say(
-        f"\n{outcome.state} ({verdict}) · {len(outcome.tasks)} tasks · {outcome.calls} LLM calls · {outcome.tokens} tokens · {outcome.seconds:.1f} s"
+        f"\n{outcome.state} ({verdict}) · {len(outcome.tasks)} tasks · {calls} LLM calls · {tokens} tokens · {cost} · {outcome.seconds:.1f} s"
     )
     if not verbose and not as_expected:
         terminal.say(f"The tasks' logs: {log} (or run it with V=1).")
@@ -364,7 +375,7 @@ def run_all(settings: Settings) -> int:
         terminal.failed(error, log)
         return 1
     table = Table(title="The course")
-    for heading in ("lesson", "outcome", "expected", "tasks", "LLM calls", "tokens", "seconds"):
+    for heading in ("lesson", "outcome", "expected", "tasks", "LLM calls", "tokens", "cost", "seconds"):
         table.add_column(heading, justify="left" if heading in ("lesson", "outcome", "expected") else "right")
     good = 0
     for outcome in outcomes:
@@ -377,11 +388,14 @@ def run_all(settings: Settings) -> int:
             outcome.state + mark,
             expected,
             str(len(outcome.tasks)),
-            str(outcome.calls),
-            str(outcome.tokens),
+            *outcome.bill,
             f"{outcome.seconds:.1f}",
         )
     console.print(table)
+    if settings.keyless:
+        terminal.say(
+            "cost is what these tokens cost at the models' list prices (+ ?: not all have one); keyless costs nothing."
+        )
     for outcome in outcomes:
         if outcome.error:
             console.print(f"{outcome.dag_id}: {outcome.error}", markup=False)

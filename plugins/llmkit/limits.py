@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
+from llmkit.database import conninfo
+
 log = logging.getLogger(__name__)
 
 
@@ -36,7 +38,7 @@ class RequestLimit:
         if not self.name.isidentifier():
             raise ValueError(f"a limit's name is a plain word like openai_chat, not {self.name!r}")
         began = time.monotonic()
-        with ConnectionPool(_conninfo(self.conn_id), min_size=1, max_size=2, open=True) as pool:
+        with ConnectionPool(conninfo(self.conn_id), min_size=1, max_size=2, open=True) as pool:
             limiter = Limiter(PostgresBucket(pool, self.name, [Rate(self.per_minute, Duration.MINUTE)]))
             if not limiter.try_acquire(self.name, blocking=True, timeout=timeout):
                 raise LimitTimeout(
@@ -45,19 +47,3 @@ class RequestLimit:
         waited = time.monotonic() - began
         log.info("limit %s: waited %.2f s for one of %d requests a minute", self.name, waited, self.per_minute)
         return waited
-
-
-def _conninfo(conn_id: str) -> str:
-    from airflow.sdk import Connection
-
-    connection = Connection.get(conn_id)
-    parts = {
-        "host": connection.host or connection.extra_dejson.get("host"),
-        "port": connection.port,
-        "user": connection.login,
-        "password": connection.password,
-        "dbname": connection.schema,
-    }
-    from psycopg.conninfo import make_conninfo
-
-    return make_conninfo(**{k: v for k, v in parts.items() if v})

@@ -1,0 +1,298 @@
+"""Sees every call to a model that this process makes over HTTP, whichever SDK makes it, and changes none.
+
+It stands below the SDKs, where OpenTelemetry's instrumentations of httpx stand: in the transports of ``httpx`` and
+``httpx2`` (openai, anthropic, cohere, google-genai, ollama, pydantic-ai), in ``aiohttp`` (google-genai's async calls) and in
+``botocore``'s session (Bedrock). So it also sees each retry that an SDK makes by itself, and calls without an SDK. What
+cannot be read is passed on unread: a call never fails because it was seen.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import wrapt
+
+from llmkit import replies
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 64 * 2**20
+"""Of a longer reply the usage is not read."""
+
+
+@dataclass
+class Call:
+    """One request and what came of it. ``status`` is 0 when no answer came; ``seconds`` go to the answer's last byte."""
+
+    url: str
+    api: replies.Api
+    model: str | None
+    at: float = field(default_factory=time.time)
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    error: str | None = None
+    seconds: float = 0.0
+
+
+class _Watch:
+    """Collects one call's answer and reports it once, when it is complete, given up or failed."""
+
+    def __init__(self, call: Call, report: Callable[[Call], None]) -> None:
+        self.call = call
+        self._report: Callable[[Call], None] | None = report
+        self._began = time.perf_counter()
+        self._chunks: list[bytes] = []
+        self._size = 0
+
+    def answered(self, status: int, headers: Any) -> None:
+        self.call.status = status
+        self.call.headers = {str(k).lower(): str(v) for k, v in headers.items()}
+
+    def chunk(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= MOST_BYTES:
+            self._chunks.append(bytes(data))
+
+    def end(self, error: BaseException | None = None, *, decode: Callable[[bytes], bytes] = lambda body: body) -> None:
+        report, self._report = self._report, None
+        if report is None:
+            return
+        try:
+            self.call.seconds = time.perf_counter() - self._began
+            if error is not None:
+                self.call.error = type(error).__name__
+            if self._size <= MOST_BYTES:
+                self.call.body = decode(b"".join(self._chunks))
+            report(self.call)
+        except Exception:
+            log.warning("a call to %s could not be noted", self.call.url, exc_info=True)
+
+
+_report: Callable[[Call], None] | None = None
+
+
+def install(report: Callable[[Call], None]) -> None:
+    """Have ``report`` called after each call, in the thread that made it. Modules are patched when they are imported."""
+    global _report
+    first, _report = _report is None, report
+    if not first:
+        return
+    for name in ("httpx", "httpx2"):
+        wrapt.register_post_import_hook(_patch_httpx, name)
+    wrapt.register_post_import_hook(_patch_aiohttp, "aiohttp")
+    wrapt.register_post_import_hook(_patch_botocore, "botocore.httpsession")
+
+
+def _watch(method: str, url: str, body: Callable[[], Any]) -> _Watch | None:
+    try:
+        api = replies.api_of(method.upper(), url)
+        if api is None or _report is None:
+            return None
+        content = body()
+        model = api.model or replies.asked_model(content if isinstance(content, bytes) else None)
+        return _Watch(Call(url.split("?")[0], api, model), _report)
+    except Exception:
+        log.warning("a call to %s could not be watched", url, exc_info=True)
+        return None
+
+
+def _patch_httpx(module: ModuleType) -> None:
+    def watch(request: Any) -> _Watch | None:
+        return _watch(request.method, str(request.url), lambda: getattr(request, "_content", None))
+
+    def decoded(watch: _Watch) -> Callable[[bytes], bytes]:
+        headers = {"content-encoding": watch.call.headers.get("content-encoding", "identity")}
+        return lambda body: module.Response(200, headers=headers, content=body).content
+
+    class Stream(module.SyncByteStream):
+        def __init__(self, inner: Any, watch: _Watch) -> None:
+            self._inner, self._watch = inner, watch
+
+        def __iter__(self) -> Iterator[bytes]:
+            try:
+                for chunk in self._inner:
+                    self._watch.chunk(chunk)
+                    yield chunk
+            except Exception as error:
+                self._watch.end(error, decode=decoded(self._watch))
+                raise
+
+        def close(self) -> None:
+            self._inner.close()
+            self._watch.end(decode=decoded(self._watch))
+
+    class AsyncStream(module.AsyncByteStream):
+        def __init__(self, inner: Any, watch: _Watch) -> None:
+            self._inner, self._watch = inner, watch
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            try:
+                async for chunk in self._inner:
+                    self._watch.chunk(chunk)
+                    yield chunk
+            except Exception as error:
+                self._watch.end(error, decode=decoded(self._watch))
+                raise
+
+        async def aclose(self) -> None:
+            try:
+                await self._inner.aclose()
+            finally:
+                self._watch.end(decode=decoded(self._watch))
+
+    def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        watched = watch(args[0] if args else kwargs["request"])
+        if watched is None:
+            return wrapped(*args, **kwargs)
+        try:
+            response = wrapped(*args, **kwargs)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        watched.answered(response.status_code, response.headers)
+        response.stream = Stream(response.stream, watched)
+        return response
+
+    async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        watched = watch(args[0] if args else kwargs["request"])
+        if watched is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            response = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        watched.answered(response.status_code, response.headers)
+        response.stream = AsyncStream(response.stream, watched)
+        return response
+
+    wrapt.wrap_function_wrapper(module, "HTTPTransport.handle_request", sync)
+    wrapt.wrap_function_wrapper(module, "AsyncHTTPTransport.handle_async_request", asynchronous)
+
+
+class _Reader(wrapt.ObjectProxy):
+    """A response's body, each piece of which is seen when it is read."""
+
+    def __init__(self, wrapped: Any, watch: _Watch) -> None:
+        super().__init__(wrapped)
+        self._self_watch = watch
+
+    def _self_seen(self, data: Any) -> Any:
+        piece = data[0] if isinstance(data, tuple) else data
+        self._self_watch.chunk(piece)
+        return data
+
+
+class _AsyncReader(_Reader):
+    """aiohttp's ``StreamReader``."""
+
+    async def _self_read(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            data = self._self_seen(await getattr(self.__wrapped__, name)(*args, **kwargs))
+        except BaseException as error:
+            self._self_watch.end(error)
+            raise
+        if self.__wrapped__.at_eof():
+            self._self_watch.end()
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("read", "readany", "readchunk", "readexactly", "readline", "readuntil"):
+            return functools.partial(self._self_read, name)
+        return getattr(self.__wrapped__, name)
+
+    async def _self_lines(self, name: str, *args: Any) -> AsyncIterator[Any]:
+        while data := await self._self_read(name, *args):
+            if data == (b"", False):
+                return
+            yield data
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._self_lines("readline")
+
+    def iter_any(self) -> AsyncIterator[bytes]:
+        return self._self_lines("readany")
+
+    def iter_chunked(self, n: int) -> AsyncIterator[bytes]:
+        return self._self_lines("read", n)
+
+    def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
+        return self._self_lines("readchunk")
+
+    def __del__(self) -> None:
+        self._self_watch.end()
+
+
+def _patch_aiohttp(module: ModuleType) -> None:
+    async def request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        method, url = args[:2] if len(args) > 1 else (args[0], kwargs["str_or_url"])
+        watched = _watch(method, str(url), lambda: kwargs.get("data"))
+        if watched is None:
+            return await wrapped(*args, **kwargs)
+        try:
+            response = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        watched.answered(response.status, response.headers)
+        response.content = _AsyncReader(response.content, watched)
+        return response
+
+    wrapt.wrap_function_wrapper(module, "ClientSession._request", request)
+
+
+class _RawReader(_Reader):
+    """urllib3's response, as botocore reads it."""
+
+    def read(self, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            data = self._self_seen(self.__wrapped__.read(*args, **kwargs))
+        except BaseException as error:
+            self._self_watch.end(error)
+            raise
+        if not data or not args or args[0] is None:
+            self._self_watch.end()
+        return data
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
+        try:
+            for data in self.__wrapped__.stream(*args, **kwargs):
+                yield self._self_seen(data)
+        except Exception as error:
+            self._self_watch.end(error)
+            raise
+        finally:
+            self._self_watch.end()
+
+    def close(self) -> None:
+        self.__wrapped__.close()
+        self._self_watch.end()
+
+
+def _patch_botocore(module: ModuleType) -> None:
+    def send(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        request = args[0] if args else kwargs["request"]
+        watched = _watch(request.method, request.url, lambda: request.body)
+        if watched is None:
+            return wrapped(*args, **kwargs)
+        try:
+            response = wrapped(*args, **kwargs)
+        except BaseException as error:
+            watched.end(error)
+            raise
+        watched.answered(response.status_code, response.headers)
+        if request.stream_output:
+            response.raw = _RawReader(response.raw, watched)
+        else:
+            watched.chunk(response.content)
+            watched.end()
+        return response
+
+    wrapt.wrap_function_wrapper(module, "URLLib3Session.send", send)
