@@ -47,7 +47,8 @@ def of_reply(told: dict[str, Any], provider: str, flavor: str, url: str, model: 
 
 
 def _usage(told: dict[str, Any], provider: str, flavor: str) -> Any | None:
-    from genai_prices import Usage, extract_usage
+    from genai_prices import Usage
+    from genai_prices.data_snapshot import get_snapshot
 
     usage = told.get("usage") or {}
     if set(usage) == {"input", "output"}:  # read by us, where genai-prices has no reader
@@ -55,7 +56,8 @@ def _usage(told: dict[str, Any], provider: str, flavor: str) -> Any | None:
     # Others that speak OpenAI's API may have only one way to be read.
     for name in (flavor, "default"):
         try:
-            return extract_usage(told, provider_id=provider, api_flavor=name).usage
+            _, used = get_snapshot().find_provider(None, provider, None).extract_usage(told, api_flavor=name)
+            return used
         except (ValueError, LookupError, TypeError):
             continue
     return None

@@ -321,5 +321,7 @@ def test_prices():
     assert prices.cost("openai", "no-such-model", input_tokens=5) is None
     assert prices.cost("nobody", "gpt-4o", input_tokens=5) is None
     told = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}
+    own = prices.of_reply(told, "openai", "chat", "http://127.0.0.1:8000/v1/chat/completions", "my-model")
+    assert (own.input_tokens, own.output_tokens, own.cost) == (5, 1, None), "tokens are known without a price"
     real = prices.of_reply(told, "openai", "chat", "https://api.mistral.ai/v1/chat/completions", "mistral-small-latest")  # fmt: skip
     assert real.provider == "mistral" and real.cost > 0
