@@ -31,6 +31,8 @@ from keyless.neutral import (
 from keyless.prompts import Task, closed_choice, described_labels, schema_in, understand
 
 # Agent frameworks hand over their answer through a tool; they describe it so.
+ABOUT_THE_RESULTS = 0.5
+"""Cosine similarity from which a sentence is taken to be about what tools returned."""
 _ANSWER_TOOL = re.compile(r"final[ _](?:result|response|answer|output)|ends? (?:this|the) conversation", re.I)
 
 
@@ -198,7 +200,8 @@ class Answerer:
         invented = _numbers(text) - _numbers(f"{facts} {question}")
         used = not _numbers(facts) or _numbers(text) & _numbers(facts)
         named = not telling or sum(w.strip(".,-") in text for w in telling) * 2 >= min(len(telling), 2)
-        if text and named and used and not invented:
+        # A number of the results in a sentence about something else is no answer.
+        if text and named and used and not invented and self._decider.alike(text, [facts])[0] >= ABOUT_THE_RESULTS:
             return text
         found = "; ".join(line for line in facts.splitlines() if line.strip())
         return f"Here is what I found: {found}" if telling or not text else f"{text}\n{found}"
