@@ -247,7 +247,7 @@ class Extractor:
             blocked = (
                 find_all("date", text) + find_all("time", text) + find_all("phone", text) + find_all("email", text)
             )
-            found = [n for n in find_all("number", text) if not _within(n, blocked)]
+            found = [n for n in find_all("number", text) if not _within(n, blocked) and _in_unit(n, text, field)]
         elif kind == "money":
             found = find_all("money", text) or self._candidates(text, Wanted(field.name, field.description, "integer"))
             # "Total: 1240.50" is an amount too, where the line says what it is.
@@ -303,6 +303,16 @@ class Extractor:
         if _content_words(candidate.text) and _content_words(candidate.text) <= label:
             score -= 1.0
         return score
+
+
+def _in_unit(number: Found, text: str, field: Wanted) -> bool:
+    """Whether ``number`` counts what the field is counted in; true for a field that names no span of time."""
+    unit = re.search(r"\b(month|week|day|hour|minute)s?\b", f"{field.words} {field.description}".lower())
+    if unit is None:
+        return True
+    near = rf"\b{unit.group(1)}s?\b"
+    before, after = text[max(0, number.start - 30) : number.start], text[number.end : number.end + 16]
+    return bool(re.match(rf"[\s-]*{near}", after, re.I) or re.search(near, before, re.I))
 
 
 def _value(candidate: Found, field: Wanted) -> Any:
