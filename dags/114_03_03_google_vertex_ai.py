@@ -40,17 +40,14 @@ PLACE = {
     "project_id": "{{ conn.google_cloud_default.extra_dejson.project }}",
     "location": "us-central1",
 }
-SUCCESSORS = {
-    "text-bison": "gemini-2.5-flash",
-    "chat-bison": "gemini-2.5-flash",
-    "text-unicorn": "gemini-2.5-pro",
-    "code-bison": "gemini-2.5-pro",
-    "textembedding-gecko": "text-embedding-005",
-}
+# By the beginning of the name: versions and sizes (@002, -32k) make no difference.
+SUCCESSORS = dict.fromkeys(["text-bison", "chat-bison"], "gemini-2.5-flash")
+SUCCESSORS |= dict.fromkeys(["text-unicorn", "code-bison"], "gemini-2.5-pro")
+SUCCESSORS |= {"textembedding-gecko": "text-embedding-005"}
 
 
 def successor(model: str) -> str | None:
-    """What took the place of a PaLM model; versions and sizes (@002, -32k) make no difference. None for all others."""
+    """What took the place of a PaLM model; None for all others."""
     return next((new for old, new in SUCCESSORS.items() if model.startswith(old)), None)
 
 
@@ -152,6 +149,7 @@ def google_vertex_ai() -> None:
         generation_config={"max_output_tokens": 60, "system_instruction": "You are friendly and brief."},
         **PLACE,
     )
+    # Nothing is called before credentials and model are known to be right, and nothing is paid before the budget is.
     check_credentials() >> model
     explain_name.expand(name=["text-bison@002", "chat-bison-32k", "textembedding-gecko@003", "gemini-2.5-flash"])
     fit_budget(counted.output["total_tokens"]) >> answer >> chat

@@ -90,7 +90,8 @@ ROUTES = {
         *google_generate.fallback,
     ],
     "bedrock": [*bedrock_converse.routes, *bedrock_invoke.routes],
-    "ollama": ollama_api.routes,
+    # Ollama speaks OpenAI's API too.
+    "ollama": [*ollama_api.routes, *openai_chat.routes],
 }
 
 
@@ -148,6 +149,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 def _provider(request: Request) -> Provider:
+    if request.url.path.startswith("/ollama/v1/"):
+        return openai_errors.OPENAI
     return PROVIDERS.get(request.url.path.lstrip("/").partition("/")[0], openai_errors.OPENAI)
 
 

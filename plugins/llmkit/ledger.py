@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from llmkit import http_tap, replies
 from llmkit.database import conninfo
@@ -41,6 +42,7 @@ CREATE TABLE IF NOT EXISTS llm_calls (
     at timestamptz NOT NULL,
     provider text NOT NULL,
     kind text NOT NULL,
+    host text NOT NULL,
     model text,
     input_tokens integer,
     output_tokens integer,
@@ -235,6 +237,7 @@ def _store(rows: list[dict[str, Any]]) -> int:
         "at",
         "provider",
         "kind",
+        "host",
         "model",
         "input_tokens",
         "output_tokens",
@@ -269,6 +272,7 @@ def _priced(row: dict[str, Any]) -> tuple[Any, ...]:
         datetime.fromtimestamp(row["at"], UTC),
         used.provider,
         row["kind"],
+        urlsplit(row["url"]).netloc,
         used.model,
         used.input_tokens,
         used.output_tokens,

@@ -52,6 +52,7 @@ GOOD = {
     "/bedrock/model/nova/invoke": {"messages": PARTS, "inferenceConfig": {"maxTokens": 3}},
     "/bedrock/model/llama/invoke-with-response-stream": {"prompt": "Hi", "max_gen_len": 3},
     "/bedrock/model/titan-embed/invoke": {"inputText": "Hi"},
+    "/ollama/v1/chat/completions": {"model": "m", "messages": HI, "max_tokens": 3},
     "/ollama/api/chat": {"model": "m", "messages": HI, "options": {"num_predict": 3}, "stream": False},
     "/ollama/api/generate": {"model": "m", "prompt": "Hi", "options": {"num_predict": 3}, "stream": False},
     "/ollama/api/embed": {"model": "m", "input": "Hi"},
@@ -74,7 +75,7 @@ GOOD = {
     "/google/v1beta1/projects/p/locations/l/cachedContents": {"model": "m", "contents": KEPT},
 }
 OPTIONAL = {
-    "max_tokens": ("openai", "cohere"),
+    "max_tokens": ("openai", "cohere", "ollama"),
     "generationConfig": (),
     "inferenceConfig": (),
     "textGenerationConfig": (),
@@ -111,7 +112,7 @@ EXAMPLES = int(os.environ.get("FUZZ", "20"))
 def is_own_error(path: str, reply: httpx.Response) -> bool:
     """Whether the body has the shape of the provider whose path it is."""
     body = reply.json()
-    match path.split("/")[1]:
+    match "openai" if path.startswith("/ollama/v1/") else path.split("/")[1]:
         case "openai":
             return set(body["error"]) == {"message", "type", "param", "code"} and bool(body["error"]["message"])
         case "anthropic":

@@ -102,6 +102,7 @@ def spool(tmp_path, monkeypatch):
             "at",
             "provider",
             "kind",
+            "host",
             "model",
             "input",
             "output",
