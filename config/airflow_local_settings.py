@@ -7,14 +7,7 @@ providers anew (together 3 s of CPU). Imported here, before the fork, they are t
 import sys
 
 if {"dag-processor", "scheduler"} & set(sys.argv):
-    import airflow.providers.amazon.aws.operators.bedrock
-    import airflow.providers.anthropic.operators.batch
-    import airflow.providers.cohere.operators.embedding
-    import airflow.providers.cohere.operators.rerank
-    import airflow.providers.common.ai.decorators.llm
-    import airflow.providers.common.ai.operators.agent
-    import airflow.providers.google.cloud.operators.gen_ai
-    import airflow.providers.openai.operators.openai  # noqa: F401
+    import course_preload  # noqa: F401
 
 if sys.argv[1:3] == ["dags", "test"]:
     import atexit

@@ -14,6 +14,11 @@ class LedgerListener:
     """Tells the ledger which task runs in this process."""
 
     @hookimpl
+    def on_starting(self, component: Any) -> None:
+        # The triggerer runs triggers of many tasks in one process, and is told of none of them.
+        ledger.watch()
+
+    @hookimpl
     def on_task_instance_running(self, previous_state: Any, task_instance: Any) -> None:
         ledger.started(task_instance)
 

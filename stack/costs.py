@@ -36,7 +36,7 @@ def show(settings: Settings) -> int:
         shown = ["" if last[:1] == row.group[:1] else day, "" if last[:2] == row.group[:2] else lesson, provider, model]
         table.add_row(*shown, *(str(getattr(row, name)) for name in counts), usd(row))
         last = row.group
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
     sys.stdout.write(
         "input, output and cached are tokens. + ?: calls were answered by a model without a known price.\n"
     )

@@ -165,22 +165,28 @@ def _kind(node: ast.stmt) -> str:
 _GUARD = """
 import runpy, sys
 watched = {"socket.connect", "socket.getaddrinfo", "sqlite3.connect", "subprocess.Popen", "os.system"}
-active = False
+watching = ""
 def hook(event, args):
-    if active and event in watched:
-        sys.stderr.write(f"PARSE-TIME {event} {args[:2]!r}\\n")
+    if watching and event in watched:
+        sys.stderr.write(f"PARSE-TIME {watching} {event} {args[:2]!r}\\n")
 sys.addaudithook(hook)
-for active in (False, True):  # the first time, libraries that are imported look at the platform they run on
-    runpy.run_path(sys.argv[1], run_name="lesson")
+for path in sys.argv[1:]:
+    for watching in ("", path):  # the first time, libraries that are imported look at the platform they run on
+        runpy.run_path(path, run_name="lesson")
+    watching = ""
 """
 
 
-def parse_time_errors(path: Path) -> list[str]:
-    """No connection, database or process is opened while the file is read; checked by running it under an audit hook."""
-    done = subprocess.run(
-        [sys.executable, "-c", _GUARD, str(path)], capture_output=True, text=True, timeout=120, check=False
-    )
-    calls = re.findall(r"^PARSE-TIME (.*)$", done.stderr, re.MULTILINE)
-    if calls:
-        return [f"while parsing: {call}" for call in calls]
-    return [] if done.returncode == 0 else [done.stderr.strip().splitlines()[-1]]
+def parse_time_errors(*paths: Path) -> dict[str, list[str]]:
+    """No connection, database or process is opened while a file is read; checked by running the files under an audit hook.
+
+    What is wrong, by file name; a file that cannot be read stops the others.
+    """
+    command = [sys.executable, "-c", _GUARD, *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    errors: dict[str, list[str]] = {}
+    for path, call in re.findall(r"^PARSE-TIME (\S+) (.*)$", done.stderr, re.MULTILINE):
+        errors.setdefault(Path(path).name, []).append(f"while parsing: {call}")
+    if done.returncode:
+        errors.setdefault("", []).append(done.stderr.strip().splitlines()[-1])
+    return errors

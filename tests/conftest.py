@@ -9,9 +9,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import pytest
@@ -20,6 +22,11 @@ from ports import free_port
 pytest_plugins = ["sdk_clients"]
 pytest.register_assert_rewrite("shapes")
 REPO = Path(__file__).resolve().parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``make test ARGS=--all-lessons`` takes some minutes more."""
+    parser.addoption("--all-lessons", action="store_true", help="run every lesson with the processes of make up too")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -133,9 +140,14 @@ def _requests(settings, **params) -> list[dict[str, Any]]:
 def run_dag(request, running_stack, settings, tmp_path_factory):
     """``run_dag(folder, dag_id, **params)`` runs a DAG like ``airflow dags test``; the same call is run once."""
     capture = request.config.pluginmanager.getplugin("capturemanager")
+    from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
+    from airflow.utils import timezone
     from airflow.utils.session import create_session
     from sqlalchemy import select
+
+    # Retries happen; nobody waits for their delay.
+    at_once = patch.object(TaskInstance, "next_retry_datetime", lambda ti: timezone.utcnow() - timedelta(seconds=1))
 
     from stack import lessons
 
@@ -143,7 +155,7 @@ def run_dag(request, running_stack, settings, tmp_path_factory):
     def run(folder: Path, dag_id: str, conf: str) -> Run:
         log = tmp_path_factory.mktemp("log") / "log.txt"
         last = _requests(settings, limit=1)
-        with capture.global_and_fixture_disabled(), _bundle(folder), _captured(log):
+        with capture.global_and_fixture_disabled(), _bundle(folder), at_once, _captured(log):
             outcome = lessons.execute(replace(settings, dags=folder), dag_id, json.loads(conf) or None)
         xcoms: dict[str, Any] = {}
         with create_session() as session:

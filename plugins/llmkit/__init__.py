@@ -1,1 +1,1 @@
-"""Helpers that the lessons share, each module usable alone: prompts, limits."""
+"""Helpers that the lessons share, each module usable alone; the README lists them."""

@@ -82,6 +82,11 @@ def started(ti: Any) -> None:
     global _current
     index = getattr(ti, "map_index", -1)
     _current = Task(ti.dag_id, ti.task_id, ti.run_id, -1 if index is None else index, ti.try_number)
+    watch()
+
+
+def watch() -> None:
+    """See the calls of this process and of those that it forks; only those of a task or a trigger become rows."""
     http_tap.install(note)
 
 

@@ -114,7 +114,7 @@ def test_memory_goes_back_to_where_it_was(http, keyless_url, server):
     for _ in range(2):
         round_of_everything()
     before = server.memory_info().rss
-    for _ in range(6):
+    for _ in range(3):
         round_of_everything()
     grown = (server.memory_info().rss - before) / 1024**2
-    assert grown < 40, f"{grown:.0f} MiB more after 6 rounds"
+    assert grown < 25, f"{grown:.0f} MiB more after 3 rounds"

@@ -1,6 +1,9 @@
-"""Runs a lesson once for all tests that look at the run."""
+"""Runs a lesson once for all tests that look at the run, and holds the ledger against keyless' request log each time."""
 
 from __future__ import annotations
+
+from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -8,4 +11,41 @@ import pytest
 @pytest.fixture(scope="session")
 def run_lesson(run_dag, settings):
     """``run_lesson(dag_id, **params)`` runs a lesson like ``airflow dags test``; the same call is run once."""
-    return lambda dag_id, **params: run_dag(settings.dags, dag_id, **params)
+    checked = cache(lambda dag_id, run_id, requests: _compare(dag_id, run_id, requests, settings))
+
+    def run(dag_id, **params):
+        done = run_dag(settings.dags, dag_id, **params)
+        checked(dag_id, done.run_id, _received(done))
+        return done
+
+    return run
+
+
+def _received(run) -> frozenset:
+    """Calls to models that keyless received in a run, each with how often: provider, model, status, tokens."""
+    from llmkit import replies
+
+    calls: Counter = Counter()
+    for request in run.requests:
+        api = replies.api_of(request["method"], request["path"])
+        if api is None or api.kind == "batch":
+            continue
+        answered = request["status"] == 200
+        # Cohere bills searches and tells no tokens of a rerank.
+        told = answered and api.kind != "rerank"
+        tokens = (request["prompt_tokens"], request["completion_tokens"]) if told else (None, None)
+        calls[(api.provider, request["model"] if answered else None, request["status"], *tokens)] += 1
+    return frozenset(calls.items())
+
+
+def _compare(dag_id: str, run_id: str, received: frozenset, settings) -> None:
+    from llmkit import ledger
+
+    ledger.deliver(at_once=True)
+    with ledger.connect() as connection:
+        rows = connection.execute(
+            "SELECT provider, CASE status WHEN 200 THEN model END, status, input_tokens, output_tokens FROM llm_calls "
+            "WHERE run_id = %s AND dag_id = %s AND host = %s AND status > 0 AND batch_id IS NULL",
+            [run_id, dag_id, settings.keyless_url.removeprefix("http://")],
+        ).fetchall()
+    assert dict(Counter(rows)) == dict(received), f"{dag_id}: the ledger is not what keyless received, call for call"

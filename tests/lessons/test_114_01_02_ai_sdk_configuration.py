@@ -82,3 +82,18 @@ def test_the_pool_of_the_lesson_exists(running_stack):
     from airflow.models.pool import Pool
 
     assert Pool.get_pool("llm_calls").slots == 2
+
+
+def test_the_ledger_knows_each_call_s_task(run):
+    from collections import Counter
+
+    from llmkit import ledger
+
+    with ledger.connect() as connection:
+        rows = connection.execute(
+            "SELECT task_id, map_index, try_number FROM llm_calls WHERE run_id = %s", [run.run_id]
+        ).fetchall()
+    of_task = Counter(task_id for task_id, _, _ in rows)
+    assert of_task["limits.call_in_pool"] == 3 and of_task["keys.use_wrong_key"] == 1
+    assert {index for task_id, index, _ in rows if task_id == "limits.call_in_pool"} == {0, 1, 2}
+    assert {number for *_, number in rows} == {1}

@@ -12,15 +12,11 @@ import openai
 import pytest
 from llmock.scenarios import Fail, Match, Reply
 
-from llmkit.operators import (
-    AnthropicMessageOperator,
-    CohereGenerateOperator,
-    EmptyCompletion,
-    OpenAIChatOperator,
-    OpenAIImageOperator,
-)
-
-OPERATORS = {"openai": OpenAIChatOperator, "anthropic": AnthropicMessageOperator, "cohere": CohereGenerateOperator}
+OPERATORS = {
+    "openai": "OpenAIChatOperator",
+    "anthropic": "AnthropicMessageOperator",
+    "cohere": "CohereGenerateOperator",
+}
 MODELS = {"openai": "gpt-4o", "anthropic": "claude-sonnet-5", "cohere": "command-a-03-2025"}
 CUT_OFF = {"openai": "length", "anthropic": "max_tokens", "cohere": "MAX_TOKENS"}
 REFUSED = {"openai": "content_filter", "anthropic": "refusal", "cohere": "COMPLETE"}
@@ -40,6 +36,14 @@ class Instance(dict):
         self[key] = value
 
 
+@pytest.fixture
+def operators(running_stack):
+    """The module; Airflow, which it imports, reads its settings when it is imported, so it may not be before they are there."""
+    from llmkit import operators
+
+    return operators
+
+
 @pytest.fixture(params=OPERATORS)
 def provider(request):
     return request.param
@@ -54,12 +58,12 @@ def connect(monkeypatch):
 
 
 @pytest.fixture
-def run(running_stack, llmock, connect, provider):
+def run(operators, llmock, connect, provider):
     """Runs the provider's operator against llmock, without the SDK's own retries; returns its text and what it pushed."""
     connect(provider, llmock.base_url(provider))
 
     def run(**arguments):
-        operator = OPERATORS[provider](
+        operator = getattr(operators, OPERATORS[provider])(
             **{"task_id": "ask", "prompt": "Hi", "conn_id": "scripted", "model": MODELS[provider], **arguments}
         )
         if provider == "cohere":
@@ -111,9 +115,9 @@ def test_a_cut_off_completion_is_returned_with_a_warning(run, llmock, provider, 
     assert "cut off at max_tokens=3" in capsys.readouterr().out
 
 
-def test_an_empty_completion_is_an_error_that_was_paid(run, llmock, provider):
+def test_an_empty_completion_is_an_error_that_was_paid(run, operators, llmock, provider):
     llmock.add(Reply(text="", finish_reason=REFUSED[provider]))
-    with pytest.raises(EmptyCompletion, match=REFUSED[provider]) as caught:
+    with pytest.raises(operators.EmptyCompletion, match=REFUSED[provider]) as caught:
         run()
     assert caught.value.pushed["usage"] and caught.value.pushed["finish_reason"] == REFUSED[provider]
 
@@ -140,34 +144,38 @@ def test_an_empty_prompt_is_not_sent(run, llmock):
     assert llmock.requests == []
 
 
-def test_the_sdk_waits_as_it_is_told_and_asks_again(running_stack, llmock, connect):
+def test_the_sdk_waits_as_it_is_told_and_asks_again(operators, llmock, connect):
     connect("openai", llmock.base_url())
     llmock.add(Fail(429, retry_after=0.2), Reply(text="Hello.", match=Match(provider="openai")))
-    assert OpenAIChatOperator(task_id="ask", prompt="Hi", conn_id="scripted").execute({"ti": Instance()}) == "Hello."
+    assert (
+        operators.OpenAIChatOperator(task_id="ask", prompt="Hi", conn_id="scripted").execute({"ti": Instance()})
+        == "Hello."
+    )
     assert [r.status for r in llmock.requests] == [429, 200]
     llmock.assert_resilient()
 
 
-def test_no_choice_at_all(running_stack, monkeypatch):
+def test_no_choice_at_all(operators):
     """Content filters of some gateways answer 200 with an empty list."""
     reply = SimpleNamespace(choices=[], usage=None, model="gpt-4o", id="x")
-    operator = OpenAIChatOperator(task_id="ask", prompt="Hi")
+    operator = operators.OpenAIChatOperator(task_id="ask", prompt="Hi")
     create = SimpleNamespace(completions=SimpleNamespace(create=lambda **_: reply))
     operator.__dict__["hook"] = SimpleNamespace(conn=SimpleNamespace(chat=create))
-    with pytest.raises(EmptyCompletion, match="no choice came back"):
+    with pytest.raises(operators.EmptyCompletion, match="no choice came back"):
         operator.execute({"ti": Instance()})
 
 
-@pytest.mark.parametrize("operator", [*OPERATORS.values(), OpenAIImageOperator])
-def test_prompt_model_and_connection_are_templates(operator):
-    assert {"prompt", "model", "conn_id"} <= set(operator.template_fields)
-    assert "system" in operator.template_fields or operator is OpenAIImageOperator
+@pytest.mark.parametrize("name", [*OPERATORS.values(), "OpenAIImageOperator"])
+def test_prompt_model_and_connection_are_templates(operators, name):
+    fields = set(getattr(operators, name).template_fields)
+    assert {"prompt", "model", "conn_id"} <= fields
+    assert "system" in fields or name == "OpenAIImageOperator"
 
 
-def test_an_image_is_saved(keyless_url, connect, tmp_path):
+def test_an_image_is_saved(operators, keyless_url, connect, tmp_path):
     connect("openai", f"{keyless_url}/openai/v1")
     path = tmp_path / "made" / "lamp.png"
-    operator = OpenAIImageOperator(task_id="draw", prompt="A lamp", path=f"file://{path}", conn_id="scripted")
+    operator = operators.OpenAIImageOperator(task_id="draw", prompt="A lamp", path=f"file://{path}", conn_id="scripted")
     ti = Instance()
     for _ in range(2):
         assert operator.execute({"ti": ti}) == f"file://{path}"
@@ -175,8 +183,8 @@ def test_an_image_is_saved(keyless_url, connect, tmp_path):
     assert ti["usage"]["output_tokens"] > 0 and ti["model"] == "gpt-image-1"
 
 
-def test_an_image_that_comes_as_an_address(running_stack, tmp_path, httpserver_like):
-    operator = OpenAIImageOperator(task_id="draw", prompt="A lamp", path=f"file://{tmp_path / 'lamp.png'}")
+def test_an_image_that_comes_as_an_address(operators, tmp_path, httpserver_like):
+    operator = operators.OpenAIImageOperator(task_id="draw", prompt="A lamp", path=f"file://{tmp_path / 'lamp.png'}")
     reply = SimpleNamespace(data=[SimpleNamespace(b64_json=None, url=httpserver_like)], usage=None)
     operator.__dict__["hook"] = SimpleNamespace(
         conn=SimpleNamespace(images=SimpleNamespace(generate=lambda **_: reply))
@@ -184,7 +192,7 @@ def test_an_image_that_comes_as_an_address(running_stack, tmp_path, httpserver_l
     operator.execute({"ti": Instance()})
     assert (tmp_path / "lamp.png").read_bytes() == base64.b64decode("aGVsbG8=")
     reply.data = []
-    with pytest.raises(EmptyCompletion, match="drew nothing"):
+    with pytest.raises(operators.EmptyCompletion, match="drew nothing"):
         operator.execute({"ti": Instance()})
 
 

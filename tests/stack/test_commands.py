@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -146,6 +149,11 @@ def test_an_old_python_is_told_in_a_sentence(tmp_path):
     assert Path(REPO / ".venv" / "bin" / "python").exists()
 
 
+def test_costs_before_the_first_call(tmp_path):
+    done = run("costs", COURSE_STATE=tmp_path / "state")
+    assert done.returncode == 1 and "Nothing has been called yet" in done.stderr
+
+
 def test_the_lesson_command_ends_with_the_answer(running_stack, settings):
     done = run("lesson", "114_01_03", "--conf", '{"max_tokens": 8}')
     assert done.returncode == 0, done
@@ -153,7 +161,7 @@ def test_the_lesson_command_ends_with_the_answer(running_stack, settings):
     assert lines[0] == "114.1.3 Basic LLM Task"
     assert any(line.strip().startswith("✓ draft_reply") for line in lines)
     assert "handle_response:" in lines and "status: cut_off" in lines
-    assert lines[-1].startswith("success (as expected) · 5 tasks · 1 LLM calls")
+    assert re.match(r"success \(as expected\) · 5 tasks · 1 LLM calls · \d+ tokens · \$0\.0000\d+ · ", lines[-1])
     assert "[info" not in done.stdout
 
 
@@ -167,9 +175,24 @@ def test_the_course_command_prints_the_table(running_stack, tmp_path):
     assert done.returncode == 1, done
     assert "114_01_03_basic_llm_task" in done.stdout and "LLM calls" in done.stdout
     assert "nothing_of_that_name" in done.stdout
-    assert "1 of 2 lessons ended as expected" in done.stdout
-    broken.unlink()
-    assert run("course", COURSE_DAGS=dags).returncode == 0
+    assert "1 of 2 lessons ended as expected" in done.stdout and "$0.0000" in done.stdout
+
+
+@pytest.mark.parametrize("ended", ["success", "failed"])
+def test_the_course_command_s_exit_status(settings, monkeypatch, tmp_path, capfd, ended):
+    from stack import lessons
+
+    outcome = lessons.Outcome("114_01_03_basic_llm_task", state=ended)
+    (tmp_path / "114_01_03_basic_llm_task.py").touch()
+    monkeypatch.setattr(lessons, "running", nullcontext)
+    monkeypatch.setattr(lessons, "execute", lambda settings, dag_id: outcome)
+    stdout, stderr = os.dup(1), os.dup(2)
+    try:
+        status = lessons.run_all(replace(settings, dags=tmp_path))
+    finally:
+        os.dup2(stdout, 1), os.dup2(stderr, 2)
+        os.close(stdout), os.close(stderr)
+    assert status == (0 if ended == "success" else 1)
 
 
 def test_connections_of_the_reader_are_never_overwritten(running_stack, settings):

@@ -9,13 +9,17 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import httpx
 import psutil
+import psycopg
 import pytest
 from ports import free_port
 
+from llmkit import replies
+from stack.lessons import outline
 from stack.settings import REPO
 
 
@@ -79,19 +83,41 @@ class Stack:
         headers = {"Authorization": f"Bearer {token}"}
         return httpx.Client(base_url=url, timeout=30, trust_env=False, headers=headers)
 
-    def run(self, client: httpx.Client, dag_id: str, **conf) -> tuple[str, str]:
-        run = (
-            client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
-            .raise_for_status()
-            .json()["dag_run_id"]
-        )
-        deadline = time.monotonic() + 90
+    def trigger(self, client: httpx.Client, dag_id: str, **conf) -> str:
+        reply = client.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        return reply.raise_for_status().json()["dag_run_id"]
+
+    def ended(self, client: httpx.Client, dag_id: str, run: str, limit: float = 90) -> str:
+        deadline = time.monotonic() + limit
         while time.monotonic() < deadline:
             state = client.get(f"/api/v2/dags/{dag_id}/dagRuns/{run}").json()["state"]
             if state in ("success", "failed"):
-                return run, state
+                return state
             time.sleep(0.3)
         raise TimeoutError(dag_id)
+
+    def run(self, client: httpx.Client, dag_id: str, **conf) -> tuple[str, str]:
+        run = self.trigger(client, dag_id, **conf)
+        return run, self.ended(client, dag_id, run)
+
+    @property
+    def socket(self) -> str:
+        """The folder of PostgreSQL's socket."""
+        return (self.state / "pg" / "postmaster.pid").read_text().splitlines()[4]
+
+    def requests(self) -> list[dict]:
+        """What keyless received."""
+        url = f"http://127.0.0.1:{self.keyless_port}/_keyless/requests"
+        return httpx.get(url, params={"limit": 20_000}, trust_env=False).json()["requests"]
+
+    def ledger(self) -> list[tuple]:
+        """The ledger's rows of what keyless answered, those of batches left out, which were no requests."""
+        with psycopg.connect(host=self.socket, user="postgres", dbname="llm") as connection:
+            return connection.execute(
+                "SELECT provider, status, input_tokens, output_tokens, dag_id, task_id, run_id, map_index, try_number "
+                "FROM llm_calls WHERE host = %s AND batch_id IS NULL AND status > 0",
+                [f"127.0.0.1:{self.keyless_port}"],
+            ).fetchall()
 
 
 @pytest.fixture(scope="module")
@@ -115,18 +141,36 @@ def listening(processes):
 DAG = "114_01_03_basic_llm_task"
 
 
-def test_the_newcomer_s_first_hour(stack):
+@pytest.fixture
+def chosen_lessons(request):
+    """Lessons with mapped tasks, a chain of providers, branches, a deferred batch and pictures; with --all-lessons all."""
+    if request.config.getoption("--all-lessons"):
+        return sorted(path.stem for path in (REPO / "dags").glob("*.py"))
+    return ["114_01_05_multi_provider_support", "114_03_02_anthropic_claude_integration"]
+
+
+def of_a_model(request: dict) -> tuple | None:
+    """Provider, status and tokens of a request as the ledger has them; ``None`` if no model was asked."""
+    api = replies.api_of(request["method"], request["path"])
+    if api is None or api.kind == "batch":
+        return None
+    told = request["status"] == 200 and api.kind != "rerank"
+    tokens = (request["prompt_tokens"], request["completion_tokens"]) if told else (None, None)
+    return (api.provider, request["status"], *tokens)
+
+
+def test_the_newcomer_s_first_hour(stack, chosen_lessons):
     stack.up()
     ready = stack.said.strip().splitlines()[-1]
-    lessons = len(list((REPO / "dags").glob("*.py")))
+    there = len(list((REPO / "dags").glob("*.py")))
     assert re.fullmatch(
-        rf"Ready after \d+ s: http://127\.0\.0\.1:{stack.port} lists {lessons} lessons\. State and logs: {stack.state}\. Ctrl-C stops everything\.",
+        rf"Ready after \d+ s: http://127\.0\.0\.1:{stack.port} lists {there} lessons\. State and logs: {stack.state}\. Ctrl-C stops everything\.",
         ready,
     )
 
     with stack.api() as client:
         dags = {d["dag_id"]: d for d in client.get("/api/v2/dags", params={"limit": 100}).json()["dags"]}
-        assert len(dags) == lessons and not any(d["is_paused"] for d in dags.values())
+        assert len(dags) == there and not any(d["is_paused"] for d in dags.values())
         run, state = stack.run(client, DAG)
         assert state == "success"
         answer = client.get(
@@ -138,10 +182,7 @@ def test_the_newcomer_s_first_hour(stack):
             f"/api/v2/dags/{DAG}/dagRuns/{run}/taskInstances/draft_reply/logs/1", headers={"Accept": "application/json"}
         ).text
         assert "LLM run complete" in log
-        calls = httpx.get(f"http://127.0.0.1:{stack.keyless_port}/_keyless/requests", trust_env=False).json()[
-            "requests"
-        ]
-        assert [c["path"] for c in calls] == ["/v1/chat/completions"]
+        assert [c["path"] for c in stack.requests()] == ["/v1/chat/completions"]
 
         # The configuration lesson again, by the processes: a worker masks the key, and a pool really bounds.
         run, state = stack.run(client, "114_01_02_ai_sdk_configuration")
@@ -160,17 +201,26 @@ def test_the_newcomer_s_first_hour(stack):
         )
         assert len(spans) == 3 and all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "one at a time"
 
-        # The same lesson in the shell, beside the running scheduler, which must not run its tasks a second time.
-        beside = stack.make("lesson", "DAG=114_01_02")
+        # A lesson in the shell, beside the running scheduler, which must not run its tasks a second time.
+        beside = stack.make("lesson", "DAG=114_01_04")
         assert beside.returncode == 0, beside.stdout + beside.stderr
-        runs = client.get(
-            "/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns", params={"order_by": "-start_date"}
-        ).json()
-        tested = runs["dag_runs"][0]["dag_run_id"]
-        assert tested != run
-        url = f"/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns/{tested}/taskInstances"
-        assert len({i["pid"] for i in client.get(url).json()["task_instances"]}) == 1, "one process ran them all"
-        assert client.get("/api/v2/dags/114_01_02_ai_sdk_configuration").json()["is_paused"] is False
+        url = "/api/v2/dags/114_01_04_ai_sdk_task_decorator"
+        (tested,) = client.get(f"{url}/dagRuns").json()["dag_runs"]
+        instances = client.get(f"{url}/dagRuns/{tested['dag_run_id']}/taskInstances").json()["task_instances"]
+        assert len({i["pid"] for i in instances}) == 1 and len(instances) == 5, "one process ran them all"
+        assert client.get(url).json()["is_paused"] is False
+
+        # Workers, mapped tasks, retries, the triggerer: lessons at once, and a ledger that misses nothing of all the above.
+        lessons = outline()
+        runs = {dag_id: stack.trigger(client, dag_id) for dag_id in chosen_lessons}
+        states = {dag_id: stack.ended(client, dag_id, run, limit=300) for dag_id, run in runs.items()}
+        assert states == {dag_id: lessons[dag_id]["outcome"] for dag_id in chosen_lessons}
+        costs = stack.make("costs")
+        assert costs.returncode == 0 and all(dag_id in costs.stdout for dag_id in chosen_lessons), costs
+        rows, received = stack.ledger(), Counter(filter(None, map(of_a_model, stack.requests())))
+        assert Counter(row[:4] for row in rows) == received, "the ledger is keyless' request log, call for call"
+        assert {(row[4], row[6]) for row in rows} >= set(runs.items()), "and knows whose calls they were"
+        assert sorted(row[7] for row in rows if row[5] == "ask_provider") == [0, 1, 2, 3, 4]
 
     addresses = set(listening(stack.processes))
     assert len(addresses) >= 2 and {ip for _, ip in addresses} == {"127.0.0.1"}, addresses
