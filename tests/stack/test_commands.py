@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
