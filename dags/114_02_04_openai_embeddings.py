@@ -78,7 +78,7 @@ def read(path: str) -> Any:
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param("a light for reading at night", title="Question", minLength=1),
+        "question": Param("a light for reading at night", type="string", title="Question", minLength=1),
         "model": Param(
             "text-embedding-3-small", enum=MODELS, title="Model", description="ada has 1536 dimensions, always."
         ),

@@ -62,7 +62,9 @@ def successor(model: str) -> str | None:
         "question": Param(
             "May I return the Lyra lamp? I do not like it.", type="string", title="Question", minLength=1
         ),
-        "model": Param("gemini-2.5-flash", title="Model", description="Try text-bison@002.", minLength=1),
+        "model": Param(
+            "gemini-2.5-flash", type="string", title="Model", description="Try text-bison@002.", minLength=1
+        ),
         "budget": Param(200, type="integer", title="Token budget", description="Of the prompt. Try 5.", minimum=1),
     },
 )
@@ -104,12 +106,10 @@ def google_vertex_ai() -> None:
         )
         vectors = np.array([embedding.values for embedding in reply.embeddings])
         scores = vectors[1:] @ vectors[0] / np.linalg.norm(vectors[1:], axis=1) / np.linalg.norm(vectors[0])
-        return {**entries[int(scores.argmax())], "score": round(float(scores.max()), 3)}
-
-    @task
-    def write_prompt(entry: dict, params: dict) -> list[str]:
-        """Text and chat completions: the prompt holds the one entry that fits, not the whole FAQ."""
-        return [prompts.load("answer_from_faq").render(question=params["question"], entry=entry["answer"])]
+        best = entries[int(scores.argmax())]
+        # The prompt holds the one entry that fits, not the whole FAQ.
+        prompt = prompts.load("answer_from_faq").render(question=params["question"], entry=best["answer"])
+        return {"entry": best["question"], "score": round(float(scores.max()), 3), "prompt": prompt}
 
     @task
     def fit_budget(tokens: int, params: dict) -> int:
@@ -118,40 +118,36 @@ def google_vertex_ai() -> None:
             raise AirflowFailException(f"The prompt has {tokens} tokens, and the budget is {params['budget']}.")
         return tokens
 
-    @task
-    def write_history(prompt: list[str], answer: str) -> list[dict]:
-        """Text and chat completions: a chat is a list of turns, and the model's role is called `model` here."""
-        turns = [("user", prompt[0]), ("model", answer), ("user", "Thank you. And in other words?")]
-        return [{"role": role, "parts": [{"text": text}]} for role, text in turns]
-
     model = choose_model()
-    prompt = write_prompt(find_entry(model))
+    prompt = find_entry(model)["prompt"]
     counted = GenAICountTokensOperator(
         task_id="count_tokens",
         doc_md="Text and chat completions: counted by the model's own tokenizer, free of charge.",
-        contents=prompt,
+        contents=[prompt],
         model=model,
         **PLACE,
     )
     answer = GenAIGenerateContentOperator(
         task_id="answer_question",
         doc_md="Text and chat completions: one text in, one text out.",
-        contents=prompt,
+        contents=[prompt],
         model=model,
         generation_config={"max_output_tokens": 60, "temperature": 0.0},
         **PLACE,
     )
+    # A chat is a list of turns. The model's role is called `model` here, not `assistant`.
+    turns = [("user", prompt), ("model", answer.output), ("user", "Thank you. And in other words?")]
     chat = GenAIGenerateContentOperator(
         task_id="continue_chat",
         doc_md="Text and chat completions: the same operator, with the turns so far and a system instruction.",
-        contents=write_history(prompt, answer.output),
+        contents=[{"role": role, "parts": [{"text": text}]} for role, text in turns],
         model=model,
         generation_config={"max_output_tokens": 60, "system_instruction": "You are friendly and brief."},
         **PLACE,
     )
-    # Nothing is called before credentials and model are known to be right, and nothing is paid before the budget is.
-    check_credentials() >> model
+    check_credentials()
     explain_name.expand(name=["text-bison@002", "chat-bison-32k", "textembedding-gecko@003", "gemini-2.5-flash"])
+    # Counting is free; nothing is paid for an answer before the budget is known to hold.
     fit_budget(counted.output["total_tokens"]) >> answer >> chat
 
 

@@ -12,6 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -69,7 +70,9 @@ class _Watch:
             if error is not None:
                 self.call.error = type(error).__name__
             if self._size <= MOST_BYTES:
-                self.call.body = decode(b"".join(self._chunks))
+                # Half of a compressed answer tells nothing, but there was a call.
+                with suppress(Exception):
+                    self.call.body = decode(b"".join(self._chunks))
             report(self.call)
         except Exception:
             log.warning("a call to %s could not be noted", self.call.url, exc_info=True)
@@ -125,7 +128,13 @@ def _patch_httpx(module: ModuleType) -> None:
                 raise
 
         def close(self) -> None:
-            self._inner.close()
+            try:
+                self._inner.close()
+            finally:
+                self._watch.end(decode=decoded(self._watch))
+
+        def __del__(self) -> None:
+            # Given up without being closed.
             self._watch.end(decode=decoded(self._watch))
 
     class AsyncStream(module.AsyncByteStream):
@@ -146,6 +155,9 @@ def _patch_httpx(module: ModuleType) -> None:
                 await self._inner.aclose()
             finally:
                 self._watch.end(decode=decoded(self._watch))
+
+        def __del__(self) -> None:
+            self._watch.end(decode=decoded(self._watch))
 
     def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         watched = watch(args[0] if args else kwargs["request"])

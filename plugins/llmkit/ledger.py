@@ -174,6 +174,8 @@ def deliver(*, at_once: bool = False) -> int:
     try:
         if not any(folder.glob("*.jsonl")):
             return 0
+        import psycopg
+
         if not at_once and failed.exists() and time.time() - failed.stat().st_mtime < _PAUSE_SECONDS:
             return 0
         with _locked(folder):
@@ -187,7 +189,12 @@ def deliver(*, at_once: bool = False) -> int:
                 lines = path.read_text().splitlines()
             except FileNotFoundError:
                 continue
-            new += _store(list(_rows(lines)))
+            try:
+                new += _store(list(_rows(lines)))
+            except (psycopg.DataError, KeyError, TypeError, ValueError) as error:
+                # What cannot be stored shall not keep all others out.
+                path.rename(path.with_suffix(".broken"))
+                log.warning("the ledger cannot read %s, which is kept as .broken: %s", path, error)
             path.unlink(missing_ok=True)
         failed.unlink(missing_ok=True)
         return new

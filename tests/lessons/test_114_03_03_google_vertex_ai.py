@@ -46,9 +46,9 @@ def test_a_palm_name_is_refused_with_its_successor(run, run_lesson):
 def test_tokens_are_counted_before_the_calls(run, run_lesson, dagbag):
     assert calls(run) == ["predict", "countTokens", "generateContent", "generateContent"]
     assert run.xcoms["answer_question"].strip() and run.xcoms["continue_chat"].strip()
-    assert [turn["role"] for turn in run.xcoms["write_history"]] == ["user", "model", "user"]
+    asked, continued = [r for r in run.requests if r["path"].endswith(":generateContent")]
+    assert continued["prompt_tokens"] > asked["prompt_tokens"] + 5, "the chat holds the turns before"
     counted = run.xcoms["fit_budget"]
-    asked = next(r for r in run.requests if r["path"].endswith(":generateContent"))
     assert counted == asked["prompt_tokens"]
     small = run_lesson(DAG, budget=5)
     assert small.state == "failed" and "and the budget is 5" in small.log
@@ -57,7 +57,7 @@ def test_tokens_are_counted_before_the_calls(run, run_lesson, dagbag):
 
 @pytest.mark.checklist("114.3.3", "Embeddings with Vertex")
 def test_the_entry_is_found_by_meaning(run, run_lesson):
-    assert run.xcoms["find_entry"]["question"] == "Can I send a lamp back?"
-    assert len(str(run.xcoms["find_entry"])) < 300, "no vectors"
+    assert run.xcoms["find_entry"]["entry"] == "Can I send a lamp back?"
+    assert len(str(run.xcoms["find_entry"])) < 500, "no vectors"
     other = run_lesson(DAG, question="When will my desk arrive?")
-    assert other.xcoms["find_entry"]["question"] == "How long does delivery take?"
+    assert other.xcoms["find_entry"]["entry"] == "How long does delivery take?"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
 import json
 import logging
 from decimal import Decimal
@@ -182,6 +184,29 @@ def test_an_abandoned_stream_is_a_row(clients, spool):
     assert (row.model, row.status, row.input, row.cost) == ("gpt-4o", 200, None, None)
 
 
+def test_a_stream_that_is_dropped_without_being_closed_is_a_row(keyless_url, spool):
+    with httpx.Client(trust_env=False) as client:
+        request = client.build_request("POST", f"{keyless_url}/openai/v1/chat/completions", json={**CHAT, **USAGE})
+        response = client.send(request, stream=True)
+        next(response.iter_raw())
+        del response
+        gc.collect()
+        assert [(r.model, r.status) for r in spool()] == [("gpt-4o", 200)]
+
+
+def test_half_of_a_compressed_answer_is_a_row_without_tokens(spool):
+    class Cut(httpx.SyncByteStream):
+        def __iter__(self):
+            yield gzip.compress(b'{"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}' * 20)[:30]
+
+    watch = http_tap._watch("POST", "http://127.0.0.1/v1/chat/completions", lambda: b'{"model": "asked"}')
+    watch.answered(200, {"Content-Encoding": "gzip"})
+    for chunk in Cut():
+        watch.chunk(chunk)
+    watch.end(decode=lambda body: gzip.decompress(body))
+    assert [(r.model, r.status, r.input) for r in spool()] == [("asked", 200, None)]
+
+
 def test_a_slow_answer_that_is_not_waited_for(clients, fresh, spool):
     client = clients["openai"](fresh("latency=5s")).with_options(timeout=0.2)
     with pytest.raises(openai.APITimeoutError):
@@ -272,6 +297,17 @@ def test_rows_reach_the_table_once(running_stack, clients, spool, tmp_path):
     assert total.cost_usd == row[7]
     with pytest.raises(ValueError, match="no group"):
         ledger.spending("password")
+
+
+def test_a_row_that_cannot_be_stored_keeps_no_other_out(running_stack, clients, spool, tmp_path, caplog):
+    client, folder = clients["openai"]("keyless-needs-no-key"), tmp_path / "ledger"
+    client.chat.completions.create(**CHAT)
+    row = json.loads((folder / "calls.jsonl").read_text())
+    (folder / "a.jsonl").write_text(json.dumps({**row, "id": "no uuid"}) + "\n")
+    (folder / "b.jsonl").write_text(json.dumps({"id": row["id"]}) + "\n")
+    assert ledger.deliver(at_once=True) == 1
+    assert sorted(path.name for path in folder.glob("*.broken")) == ["a.broken", "b.broken"]
+    assert caplog.text.count("is kept as .broken") == 2
 
 
 def test_a_call_goes_on_without_the_database(running_stack, clients, spool, tmp_path, monkeypatch, caplog):
