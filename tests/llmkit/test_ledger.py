@@ -186,7 +186,10 @@ def test_an_abandoned_stream_is_a_row(clients, spool):
 
 def test_a_stream_that_is_dropped_without_being_closed_is_a_row(keyless_url, spool):
     with httpx.Client(trust_env=False) as client:
-        request = client.build_request("POST", f"{keyless_url}/openai/v1/chat/completions", json={**CHAT, **USAGE})
+        headers = {"Authorization": "Bearer keyless-needs-no-key"}
+        request = client.build_request(
+            "POST", f"{keyless_url}/openai/v1/chat/completions", json={**CHAT, **USAGE}, headers=headers
+        )
         response = client.send(request, stream=True)
         next(response.iter_raw())
         del response
