@@ -80,11 +80,14 @@ def running(settings: Settings) -> Iterator[None]:
     was_up = is_up(settings)
     with with_database(settings) as database:
         try:
-            if not was_up:
-                prepare(settings, database, {**os.environ, processes.MARK: str(settings.state)})
+            # keyless loads its models while Airflow's database is looked after.
             if settings.keyless and not _answers(settings):
                 processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
                 server = _start_keyless(settings)
+            if not was_up:
+                prepare(settings, database, {**os.environ, processes.MARK: str(settings.state)})
+            if server is not None:
+                _wait_for_keyless(settings, server)
             yield
         finally:
             if server is not None:
@@ -102,12 +105,15 @@ def _answers(settings: Settings) -> bool:
 def _start_keyless(settings: Settings) -> subprocess.Popen[bytes]:
     log = (settings.logs / "keyless.log").open("ab")
     command = [sys.executable, "-m", "keyless", "--port", str(settings.keyless_port)]
-    server = subprocess.Popen(
+    return subprocess.Popen(
         command, cwd=REPO, stdout=log, stderr=log, env={**os.environ, processes.MARK: str(settings.state)}
     )
+
+
+def _wait_for_keyless(settings: Settings, server: subprocess.Popen[bytes]) -> None:
     for _ in range(300):
         if _answers(settings):
-            return server
+            return
         if server.poll() is not None:
             break
         time.sleep(0.1)

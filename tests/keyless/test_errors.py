@@ -105,7 +105,7 @@ NEARLY = {
 FORMS = ("/openai/v1/files", "/openai/v1/images/edits")
 """Routes that take a multipart form."""
 BODIES = [*GOOD, "/openai/v1/batches", *FORMS]
-EXAMPLES = int(os.environ.get("FUZZ", "10"))
+EXAMPLES = int(os.environ.get("FUZZ", "5"))
 """Broken requests for each route; ``FUZZ=2000 make test`` looks longer."""
 
 
