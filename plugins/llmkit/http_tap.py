@@ -29,11 +29,15 @@ MOST_BYTES = 64 * 2**20
 
 @dataclass
 class Call:
-    """One request and what came of it. ``status`` is 0 when no answer came; ``seconds`` go to the answer's last byte."""
+    """One request and what came of it. ``status`` is 0 when no answer came; ``seconds`` go to the answer's last byte.
+
+    ``owner`` is who made it, asked when it began: a stream may end when somebody else is at work.
+    """
 
     url: str
     api: replies.Api
     model: str | None
+    owner: Any
     at: float = field(default_factory=time.time)
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
@@ -79,12 +83,16 @@ class _Watch:
 
 
 _report: Callable[[Call], None] | None = None
+_owner: Callable[[], Any] = lambda: None  # noqa: E731
 
 
-def install(report: Callable[[Call], None]) -> None:
-    """Have ``report`` called after each call, in the thread that made it. Modules are patched when they are imported."""
-    global _report
-    first, _report = _report is None, report
+def install(report: Callable[[Call], None], owner: Callable[[], Any]) -> None:
+    """Have ``report`` called after each call for which ``owner`` gave one when it began; others are not looked at.
+
+    Modules are patched when they are imported.
+    """
+    global _report, _owner
+    first, _report, _owner = _report is None, report, owner
     if not first:
         return
     for name in ("httpx", "httpx2"):
@@ -96,11 +104,11 @@ def install(report: Callable[[Call], None]) -> None:
 def _watch(method: str, url: str, body: Callable[[], Any]) -> _Watch | None:
     try:
         api = replies.api_of(method.upper(), url)
-        if api is None or _report is None:
+        if api is None or _report is None or (owner := _owner()) is None:
             return None
         content = body()
         model = api.model or replies.asked_model(content if isinstance(content, bytes) else None)
-        return _Watch(Call(url.split("?")[0], api, model), _report)
+        return _Watch(Call(url.split("?")[0], api, model, owner), _report)
     except Exception:
         log.warning("a call to %s could not be watched", url, exc_info=True)
         return None

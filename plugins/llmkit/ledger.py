@@ -87,7 +87,7 @@ def started(ti: Any) -> None:
 
 def watch() -> None:
     """See the calls of this process and of those that it forks; only those of a task or a trigger become rows."""
-    http_tap.install(note)
+    http_tap.install(note, _task)
 
 
 def ended() -> None:
@@ -98,10 +98,7 @@ def ended() -> None:
 
 
 def note(call: http_tap.Call) -> None:
-    """Append ``call`` to the spool, if a task made it."""
-    task = _current or _task_of_trigger()
-    if task is None:
-        return
+    """Append ``call`` to the spool."""
     row = {
         "id": str(uuid.uuid4()),
         "at": call.at,
@@ -114,7 +111,7 @@ def note(call: http_tap.Call) -> None:
         "seconds": call.seconds,
         "status": call.status,
         "error": call.error,
-        **asdict(task),
+        **asdict(call.owner),
     }
     _append([row] if call.api.kind != "batch" else list(_batch_rows(row, call.body)))
 
@@ -126,6 +123,11 @@ def _batch_rows(row: dict[str, Any], results: bytes) -> Iterator[dict[str, Any]]
         # Results may be fetched again: the same request is the same row.
         known = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{batch}/{custom_id}"))
         yield {**row, "id": known, "kind": "chat", "batch": batch, "status": status, "told": told, "seconds": 0.0}
+
+
+def _task() -> Task | None:
+    """The task that runs now, here."""
+    return _current or _task_of_trigger()
 
 
 def _task_of_trigger() -> Task | None:

@@ -197,6 +197,15 @@ def test_a_stream_that_is_dropped_without_being_closed_is_a_row(keyless_url, spo
         assert [(r.model, r.status) for r in spool()] == [("gpt-4o", 200)]
 
 
+def test_a_stream_that_outlives_its_task_is_still_its_own(clients, spool, tmp_path):
+    stream = clients["openai"]("keyless-needs-no-key").chat.completions.create(**CHAT, **USAGE)
+    ledger._current = None
+    ledger.started(SimpleNamespace(dag_id="d", task_id="another", run_id="r", map_index=-1, try_number=1))
+    stream.close()
+    row = json.loads((tmp_path / "ledger" / "calls.jsonl").read_text())
+    assert row["task_id"] == "t"
+
+
 def test_half_of_a_compressed_answer_is_a_row_without_tokens(spool):
     class Cut(httpx.SyncByteStream):
         def __iter__(self):
