@@ -91,6 +91,12 @@ UNTOLD = {"cohere rerank", "gemini embed"}
 UNPRICED = {"cohere rerank", "gemini embed", "vertex embed", "ollama chat", "ollama stream", "ollama embed"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_over():
+    """A stream that an earlier test left open is noted when it is collected: now, and not in one of the spools below."""
+    gc.collect()
+
+
 @pytest.fixture
 def spool(tmp_path, monkeypatch):
     """A task runs, and its rows go to a folder of the test; a function gives them as the table would have them."""
