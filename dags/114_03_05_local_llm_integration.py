@@ -12,13 +12,13 @@ costs is time and memory. Both are measured here for the options that llama.cpp 
 | vLLM serving | `check_vllm`, `ask_engine` |
 | On-premise deployment | `read_deployment` |
 
-**Try it**: look at `compare_options`: a quantized context takes less memory; guessing ahead (n-gram speculation) pays when the answer
-repeats the prompt and the machine has cores to spare, and on two cores it does not. Give *Model file* a GGUF of your own. Then
-start `docker compose --profile ollama up`, set the host of `ollama_default`, and `ask_engine` talks to it.
+**Try it**: look at `compare_options`: a quantized context takes less memory; guessing ahead (n-gram speculation) guesses a part of the
+answer right, because it repeats the prompt, and on two cores is slower all the same. Give *Model file* a GGUF of your own. Start
+`docker compose --profile ollama up`, set the host of `ollama_default`, and `ask_engine` talks to it.
 
 **In production**: Ollama for development, vLLM for many users at once (it batches requests that overlap), llama.cpp in process
-where no server may run. Loading a model in a task costs seconds in each run: mark such a task with a pool of one slot. The
-manifest that `read_deployment` shows is `deploy/kubernetes/vllm.yaml`.
+where no server may run. Loading a model in a task costs seconds in each run: mark such a task with a pool of one slot. `read_deployment`
+says what host `vllm_default` gets for either deployment; the key is its password.
 """
 
 import secrets
@@ -28,6 +28,7 @@ from pathlib import Path
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Connection, Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from llmkit import engine_bench
 from llmkit.operators import OpenAIChatOperator
@@ -128,27 +129,22 @@ def local_llm_integration() -> None:
         return "\n".join(["| option | tokens/s | prompt tokens/s | MiB | guessed |", "|---|--:|--:|--:|--:|", *rows])
 
     @task
-    def read_deployment() -> dict:
-        """On-premise deployment: the same vLLM as a compose profile and in Kubernetes, with what must be set for each."""
+    def read_deployment() -> dict[str, str]:
+        """On-premise deployment: vLLM as a compose profile and in Kubernetes, and the host that the connection gets for either."""
         import yaml
 
         service = yaml.safe_load((REPO / "docker-compose.yaml").read_text())["services"]["vllm"]
-        manifest = list(yaml.safe_load_all((REPO / "deploy" / "kubernetes" / "vllm.yaml").read_text()))
-        pod = next(part for part in manifest if part["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][
-            0
-        ]
+        manifest = yaml.safe_load_all((REPO / "deploy" / "kubernetes" / "vllm.yaml").read_text())
+        parts = {part["kind"]: part for part in manifest}
+        container = parts["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        # Two ways to run one thing drift apart; whoever reads both is the one to notice.
+        if (container["image"], container["args"][1:]) != (service["image"], service["command"][1:]):
+            raise AirflowFailException("docker-compose.yaml and deploy/kubernetes/vllm.yaml run different servers.")
+        name, port = parts["Service"]["metadata"]["name"], parts["Service"]["spec"]["ports"][0]["port"]
         return {
-            "compose": {
-                "run": "docker compose --profile vllm up",
-                "image": service["image"],
-                "needs": list(service["environment"]),
-            },
-            "kubernetes": {
-                "run": "kubectl apply -f deploy/kubernetes/vllm.yaml",
-                "kinds": [p["kind"] for p in manifest],
-            },
-            "served": pod["args"],
-            "ready when": pod["readinessProbe"]["httpGet"]["path"],
+            "docker compose --profile vllm up": f"http://{service['ports'][0].rpartition(':')[0]}/v1",
+            "kubectl apply -f deploy/kubernetes/vllm.yaml": f"http://{name}:{port}/v1",
+            "model there": container["args"][0].removeprefix("--model="),
         }
 
     # Engines are asked only when they answer: a server that is down fails one small task, which says so.

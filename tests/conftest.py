@@ -142,7 +142,7 @@ def run_dag(request, running_stack, settings, tmp_path_factory):
     capture = request.config.pluginmanager.getplugin("capturemanager")
     from airflow.models.taskinstance import TaskInstance
     from airflow.models.xcom import XComModel
-    from airflow.utils import timezone
+    from airflow.sdk import timezone
     from airflow.utils.session import create_session
     from sqlalchemy import select
 

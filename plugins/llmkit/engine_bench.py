@@ -16,7 +16,6 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +64,8 @@ def load(
 def generate(engine: Any, prompt: str, max_tokens: int = 64) -> dict[str, Any]:
     """The completion of one user message without sampling, with llama.cpp's own ``timings``. Raises ``RuntimeError``."""
     replies: list[dict[str, Any]] = []
-    on_reply: Callable[[bytes], None] = lambda reply: replies.append(json.loads(reply))  # noqa: E731
     asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": max_tokens, "temperature": 0.0}
-    engine.handle_chat_completions(json.dumps(asked).encode(), on_reply)
+    engine.handle_chat_completions(json.dumps(asked).encode(), lambda reply: replies.append(json.loads(reply)))
     if not replies or "error" in replies[0]:
         raise RuntimeError(f"llama.cpp did not answer: {replies}")
     return {"text": replies[0]["choices"][0]["message"]["content"], **replies[0]["timings"]}
@@ -75,16 +73,14 @@ def generate(engine: Any, prompt: str, max_tokens: int = 64) -> dict[str, Any]:
 
 def measure(model: Path | str, prompt: str, *, max_tokens: int = 64, **options: str) -> dict[str, Any]:
     """What ``python -m llmkit.engine_bench`` prints, by running it. Raises ``RuntimeError`` with its last line."""
-    flags = [flag for name, value in options.items() for flag in (f"--{name.replace('_', '-')}", value)]
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [
         sys.executable,
         "-m",
         "llmkit.engine_bench",
         str(model),
-        "--prompt",
-        prompt,
-        "--max-tokens",
-        str(max_tokens),
+        f"--prompt={prompt}",
+        f"--max-tokens={max_tokens}",
     ]
     folder = Path(__file__).parents[1]
     done = subprocess.run([*command, *flags], cwd=folder, capture_output=True, text=True, timeout=300, check=False)

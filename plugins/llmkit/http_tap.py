@@ -12,7 +12,7 @@ import functools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -55,6 +55,19 @@ class _Watch:
         self._began = time.perf_counter()
         self._chunks: list[bytes] = []
         self._size = 0
+        self.decode: Callable[[bytes], bytes] = bytes
+
+    @contextmanager
+    def failing(self) -> Iterator[None]:
+        """An exception that leaves the block is how the call ended."""
+        try:
+            yield
+        except GeneratorExit:
+            self.end()  # nobody reads on, which is no failure
+            raise
+        except BaseException as error:
+            self.end(error)
+            raise
 
     def answered(self, status: int, headers: Any) -> None:
         self.call.status = status
@@ -65,7 +78,7 @@ class _Watch:
         if self._size <= MOST_BYTES:
             self._chunks.append(bytes(data))
 
-    def end(self, error: BaseException | None = None, *, decode: Callable[[bytes], bytes] = lambda body: body) -> None:
+    def end(self, error: BaseException | None = None) -> None:
         report, self._report = self._report, None
         if report is None:
             return
@@ -76,7 +89,7 @@ class _Watch:
             if self._size <= MOST_BYTES:
                 # Half of a compressed answer tells nothing, but there was a call.
                 with suppress(Exception):
-                    self.call.body = decode(b"".join(self._chunks))
+                    self.call.body = self.decode(b"".join(self._chunks))
             report(self.call)
         except Exception:
             log.warning("a call to %s could not be noted", self.call.url, exc_info=True)
@@ -114,84 +127,68 @@ def _watch(method: str, url: str, body: Callable[[], Any]) -> _Watch | None:
         return None
 
 
+class _Stream:
+    """A response's body as httpx hands it out, each piece of which is seen."""
+
+    def __init__(self, inner: Any, watch: _Watch) -> None:
+        self._inner, self._watch = inner, watch
+
+    def __del__(self) -> None:
+        self._watch.end()  # given up without being closed
+
+
 def _patch_httpx(module: ModuleType) -> None:
     def watch(request: Any) -> _Watch | None:
         return _watch(request.method, str(request.url), lambda: getattr(request, "_content", None))
 
-    def decoded(watch: _Watch) -> Callable[[bytes], bytes]:
-        headers = {"content-encoding": watch.call.headers.get("content-encoding", "identity")}
-        return lambda body: module.Response(200, headers=headers, content=body).content
+    def seen(watched: _Watch, response: Any, stream: type[_Stream]) -> Any:
+        watched.answered(response.status_code, response.headers)
+        encoding = {"content-encoding": response.headers.get("content-encoding", "identity")}
+        watched.decode = lambda body: module.Response(200, headers=encoding, content=body).content
+        response.stream = stream(response.stream, watched)
+        return response
 
-    class Stream(module.SyncByteStream):
-        def __init__(self, inner: Any, watch: _Watch) -> None:
-            self._inner, self._watch = inner, watch
-
+    class Stream(_Stream, module.SyncByteStream):
         def __iter__(self) -> Iterator[bytes]:
-            try:
+            with self._watch.failing():
                 for chunk in self._inner:
                     self._watch.chunk(chunk)
                     yield chunk
-            except Exception as error:
-                self._watch.end(error, decode=decoded(self._watch))
-                raise
 
         def close(self) -> None:
             try:
                 self._inner.close()
             finally:
-                self._watch.end(decode=decoded(self._watch))
+                self._watch.end()
 
-        def __del__(self) -> None:
-            # Given up without being closed.
-            self._watch.end(decode=decoded(self._watch))
-
-    class AsyncStream(module.AsyncByteStream):
-        def __init__(self, inner: Any, watch: _Watch) -> None:
-            self._inner, self._watch = inner, watch
-
+    class AsyncStream(_Stream, module.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            try:
+            with self._watch.failing():
                 async for chunk in self._inner:
                     self._watch.chunk(chunk)
                     yield chunk
-            except Exception as error:
-                self._watch.end(error, decode=decoded(self._watch))
-                raise
 
         async def aclose(self) -> None:
             try:
                 await self._inner.aclose()
             finally:
-                self._watch.end(decode=decoded(self._watch))
-
-        def __del__(self) -> None:
-            self._watch.end(decode=decoded(self._watch))
+                self._watch.end()
 
     def sync(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         watched = watch(args[0] if args else kwargs["request"])
         if watched is None:
             return wrapped(*args, **kwargs)
-        try:
+        with watched.failing():
             response = wrapped(*args, **kwargs)
-        except BaseException as error:
-            watched.end(error)
-            raise
-        watched.answered(response.status_code, response.headers)
-        response.stream = Stream(response.stream, watched)
-        return response
+        return seen(watched, response, Stream)
 
     async def asynchronous(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         watched = watch(args[0] if args else kwargs["request"])
         if watched is None:
             return await wrapped(*args, **kwargs)
-        try:
+        with watched.failing():
             response = await wrapped(*args, **kwargs)
-        except BaseException as error:
-            watched.end(error)
-            raise
-        watched.answered(response.status_code, response.headers)
-        response.stream = AsyncStream(response.stream, watched)
-        return response
+        return seen(watched, response, AsyncStream)
 
     wrapt.wrap_function_wrapper(module, "HTTPTransport.handle_request", sync)
     wrapt.wrap_function_wrapper(module, "AsyncHTTPTransport.handle_async_request", asynchronous)
@@ -204,6 +201,9 @@ class _Reader(wrapt.ObjectProxy):
         super().__init__(wrapped)
         self._self_watch = watch
 
+    def __del__(self) -> None:
+        self._self_watch.end()  # given up without being read to its end
+
     def _self_seen(self, data: Any) -> Any:
         piece = data[0] if isinstance(data, tuple) else data
         self._self_watch.chunk(piece)
@@ -214,11 +214,8 @@ class _AsyncReader(_Reader):
     """aiohttp's ``StreamReader``."""
 
     async def _self_read(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with self._self_watch.failing():
             data = self._self_seen(await getattr(self.__wrapped__, name)(*args, **kwargs))
-        except BaseException as error:
-            self._self_watch.end(error)
-            raise
         if self.__wrapped__.at_eof():
             self._self_watch.end()
         return data
@@ -246,9 +243,6 @@ class _AsyncReader(_Reader):
     def iter_chunks(self) -> AsyncIterator[tuple[bytes, bool]]:
         return self._self_lines("readchunk")
 
-    def __del__(self) -> None:
-        self._self_watch.end()
-
 
 def _patch_aiohttp(module: ModuleType) -> None:
     async def request(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
@@ -256,11 +250,8 @@ def _patch_aiohttp(module: ModuleType) -> None:
         watched = _watch(method, str(url), lambda: kwargs.get("data"))
         if watched is None:
             return await wrapped(*args, **kwargs)
-        try:
+        with watched.failing():
             response = await wrapped(*args, **kwargs)
-        except BaseException as error:
-            watched.end(error)
-            raise
         watched.answered(response.status, response.headers)
         response.content = _AsyncReader(response.content, watched)
         return response
@@ -272,24 +263,17 @@ class _RawReader(_Reader):
     """urllib3's response, as botocore reads it."""
 
     def read(self, *args: Any, **kwargs: Any) -> bytes:
-        try:
+        with self._self_watch.failing():
             data = self._self_seen(self.__wrapped__.read(*args, **kwargs))
-        except BaseException as error:
-            self._self_watch.end(error)
-            raise
         if not data or not args or args[0] is None:
             self._self_watch.end()
         return data
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[bytes]:
-        try:
+        with self._self_watch.failing():
             for data in self.__wrapped__.stream(*args, **kwargs):
                 yield self._self_seen(data)
-        except Exception as error:
-            self._self_watch.end(error)
-            raise
-        finally:
-            self._self_watch.end()
+        self._self_watch.end()
 
     def close(self) -> None:
         self.__wrapped__.close()
@@ -302,11 +286,8 @@ def _patch_botocore(module: ModuleType) -> None:
         watched = _watch(request.method, request.url, lambda: request.body)
         if watched is None:
             return wrapped(*args, **kwargs)
-        try:
+        with watched.failing():
             response = wrapped(*args, **kwargs)
-        except BaseException as error:
-            watched.end(error)
-            raise
         watched.answered(response.status_code, response.headers)
         if request.stream_output:
             response.raw = _RawReader(response.raw, watched)

@@ -17,7 +17,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -98,7 +98,13 @@ def ended() -> None:
 
 
 def note(call: http_tap.Call) -> None:
-    """Append ``call`` to the spool."""
+    """Append ``call`` to the spool. A reply that cannot be read is a row without tokens."""
+    told: dict[str, Any] = {}
+    if call.status == 200:
+        try:
+            told = replies.facts(call.body, call.headers)
+        except Exception:
+            log.warning("the usage of a call to %s cannot be read", call.url, exc_info=True)
     row = {
         "id": str(uuid.uuid4()),
         "at": call.at,
@@ -107,7 +113,7 @@ def note(call: http_tap.Call) -> None:
         "kind": call.api.kind,
         "url": call.url,
         "model": call.model,
-        "told": replies.facts(call.body, call.headers) if call.status == 200 else {},
+        "told": told,
         "seconds": call.seconds,
         "status": call.status,
         "error": call.error,
@@ -176,8 +182,6 @@ def deliver(*, at_once: bool = False) -> int:
     try:
         if not any(folder.glob("*.jsonl")):
             return 0
-        import psycopg
-
         if not at_once and failed.exists() and time.time() - failed.stat().st_mtime < _PAUSE_SECONDS:
             return 0
         with _locked(folder):
@@ -191,12 +195,7 @@ def deliver(*, at_once: bool = False) -> int:
                 lines = path.read_text().splitlines()
             except FileNotFoundError:
                 continue
-            try:
-                new += _store(list(_rows(lines)))
-            except (psycopg.DataError, KeyError, TypeError, ValueError) as error:
-                # What cannot be stored shall not keep all others out.
-                path.rename(path.with_suffix(".broken"))
-                log.warning("the ledger cannot read %s, which is kept as .broken: %s", path, error)
+            new += _store_all(lines, path.with_suffix(".broken"))
             path.unlink(missing_ok=True)
         failed.unlink(missing_ok=True)
         return new
@@ -214,12 +213,20 @@ def _later(failed: Path, error: Exception) -> None:
     )
 
 
-def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    for line in lines:
-        try:
-            yield json.loads(line)
-        except ValueError:
-            log.warning("a line of the ledger's spool is broken and left out: %.80s", line)
+def _store_all(lines: list[str], broken: Path) -> int:
+    """Store what can be stored, and keep the other lines in ``broken``; one bad line holds up no other."""
+    import psycopg
+
+    wrong = (psycopg.DataError, KeyError, TypeError, ValueError)
+    try:
+        return _store([json.loads(line) for line in lines])
+    except wrong as error:
+        if len(lines) == 1:
+            with broken.open("a") as file:
+                file.write(lines[0] + "\n")
+            log.warning("the ledger cannot store a line, which is kept in %s: %s", broken, error)
+            return 0
+    return sum(_store_all([line], broken) for line in lines)
 
 
 # --- the table ------------------------------------------------------------------------------------

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _CUT_OFF = {"length", "max_tokens", "MAX_TOKENS"}
 
 
+def _push(ti: Any, usage: Any, **values: str | None) -> None:
+    used = {**usage.model_dump(mode="json"), "try_number": ti.try_number} if usage else None
+    for key, value in {"usage": used, **values}.items():
+        ti.xcom_push(key=key, value=value)
+
+
 class EmptyCompletion(ValueError):
     """The model answered without a text that could be used; the message says why, as far as the provider tells."""
 
@@ -76,9 +82,7 @@ class _CompletionOperator(BaseOperator):
     ) -> str:
         """Push what the answer says of itself, and return its text. Raises ``EmptyCompletion``."""
         if self.do_xcom_push:
-            used = {**usage.model_dump(mode="json"), "try_number": context["ti"].try_number} if usage else None
-            for key, value in {"usage": used, "finish_reason": reason, "model": model, "response_id": id}.items():
-                context["ti"].xcom_push(key=key, value=value)
+            _push(context["ti"], usage, finish_reason=reason, model=model, response_id=id)
         self.log.info("%s finished with %s and used %s", model, reason, usage)
         if not text:
             raise EmptyCompletion(
@@ -114,7 +118,17 @@ class _SampledOperator(_CompletionOperator):
         return {**sampling, **super()._arguments()}
 
 
-class OpenAIChatOperator(_SampledOperator):
+class _AsksOpenAI:
+    conn_id: str
+
+    @cached_property
+    def hook(self) -> OpenAIHook:
+        from airflow.providers.openai.hooks.openai import OpenAIHook
+
+        return OpenAIHook(conn_id=self.conn_id)
+
+
+class OpenAIChatOperator(_AsksOpenAI, _SampledOperator):
     """One chat completion of OpenAI, or of any server that speaks its API.
 
     Upstream has ``OpenAIResponseOperator`` for the newer Responses API; this one is for chat completions, which other
@@ -123,12 +137,6 @@ class OpenAIChatOperator(_SampledOperator):
 
     def __init__(self, *, conn_id: str = "openai_default", model: str = "gpt-4o-mini", **kwargs: Any) -> None:
         super().__init__(conn_id=conn_id, model=model, **kwargs)
-
-    @cached_property
-    def hook(self) -> OpenAIHook:
-        from airflow.providers.openai.hooks.openai import OpenAIHook
-
-        return OpenAIHook(conn_id=self.conn_id)
 
     def execute(self, context: Context) -> str:
         """The first choice's text."""
@@ -194,7 +202,7 @@ class CohereGenerateOperator(_SampledOperator):
         return self._finish(context, text, reason=reply.finish_reason, usage=reply.usage, model=self.model, id=reply.id)
 
 
-class OpenAIImageOperator(BaseOperator):
+class OpenAIImageOperator(_AsksOpenAI, BaseOperator):
     """Draws one image and saves it; the path is what it returns.
 
     :param prompt: what to draw.
@@ -234,12 +242,6 @@ class OpenAIImageOperator(BaseOperator):
         self.storage_conn_id = storage_conn_id
         self.settings = settings
 
-    @cached_property
-    def hook(self) -> OpenAIHook:
-        from airflow.providers.openai.hooks.openai import OpenAIHook
-
-        return OpenAIHook(conn_id=self.conn_id)
-
     def execute(self, context: Context) -> str:
         """The path of the saved image."""
         from airflow.sdk import ObjectStoragePath
@@ -248,11 +250,7 @@ class OpenAIImageOperator(BaseOperator):
             model=self.model, prompt=self.prompt, size=self.size, **(self.settings or {})
         )
         if self.do_xcom_push:
-            used = (
-                {**reply.usage.model_dump(mode="json"), "try_number": context["ti"].try_number} if reply.usage else None
-            )
-            context["ti"].xcom_push(key="usage", value=used)
-            context["ti"].xcom_push(key="model", value=self.model)
+            _push(context["ti"], reply.usage, model=self.model)
         image = reply.data[0] if reply.data else None
         if image is None or not (image.b64_json or image.url):
             raise EmptyCompletion(f"{self.model} drew nothing for this prompt.")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -150,11 +149,10 @@ def _lines(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
 
 
 def _aws_messages(body: bytes) -> Iterator[bytes]:
-    """The payloads of AWS' event stream: total length, headers' length, CRC, headers, payload, CRC, all big-endian."""
-    at = 0
-    while at + 16 <= len(body):
-        total, headers = struct.unpack_from(">II", body, at)
-        if total < 16:
-            return
-        yield body[at + 12 + headers : at + total - 4]
-        at += total
+    """The payloads of AWS' event stream, as far as they are whole."""
+    from botocore.eventstream import EventStreamBuffer
+
+    buffer = EventStreamBuffer()
+    buffer.add_data(body)
+    for event in buffer:
+        yield event.payload

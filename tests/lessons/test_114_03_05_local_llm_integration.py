@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 DAG = "114_03_05_local_llm_integration"
@@ -48,13 +50,22 @@ def test_vllm_is_a_connection(run, keyless_url):
 
 
 @pytest.mark.checklist("114.3.5", "On-premise deployment")
-def test_the_deployment_shown_is_the_one_in_the_repository(run):
-    shown = run.xcoms["read_deployment"]
-    assert shown["compose"]["run"] == "docker compose --profile vllm up" and shown["compose"]["needs"] == [
-        "VLLM_API_KEY"
-    ]
-    assert shown["kubernetes"]["kinds"] == ["PersistentVolumeClaim", "Deployment", "Service"]
-    assert shown["ready when"] == "/health"
+def test_the_deployment_s_hosts_come_from_its_files(run):
+    assert run.xcoms["read_deployment"] == {
+        "docker compose --profile vllm up": "http://127.0.0.1:8000/v1",
+        "kubectl apply -f deploy/kubernetes/vllm.yaml": "http://vllm:8000/v1",
+        "model there": "Qwen/Qwen2.5-1.5B-Instruct",
+    }
+
+
+def test_two_deployments_that_differ_are_noticed(monkeypatch, dagbag):
+    task = dagbag.dags[DAG].get_task("read_deployment").python_callable
+    read = Path.read_text
+    monkeypatch.setattr(
+        Path, "read_text", lambda path, *a, **k: read(path, *a, **k).replace("8192", str(len(path.name)))
+    )
+    with pytest.raises(Exception, match="run different servers"):
+        task()
 
 
 def test_the_server_of_one_s_own_is_in_the_ledger_too(run):
