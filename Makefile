@@ -37,8 +37,8 @@ course: install ## Run every lesson and print the table
 costs: install ## What the lessons' calls to models cost, by day, lesson and model
 	@$(RUN) costs
 
-test: install ## All tests
-	@.venv/bin/python -m pytest $(ARGS)
+test: install ## All tests (ARGS='-n 0 tests/llmkit': those alone, in one process)
+	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: install ## ruff and the lock file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(UV) lock --check --quiet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import socket
 import sys
 
@@ -19,7 +20,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m keyless", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument(
-        "--threads", type=int, default=None, help="threads of the language model (default: the cores, at most 4)"
+        "--threads",
+        type=int,
+        default=os.environ.get("KEYLESS_THREADS"),
+        help="threads of the language model (default: the cores, at most 4)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     args = parser.parse_args(argv)

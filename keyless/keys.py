@@ -22,6 +22,7 @@ MAX_LATENCY = 600.0
 DIRECTIVES = {
     "rpm=N": "N requests a minute, then 429",
     "tpm=N": "N tokens a minute, then 429",
+    "minute=6s": "the minute that rpm and tpm count by is so long (ms or s), for those who cannot wait",
     "fail=STATUS[@SHARE]": "that HTTP error for that share of the requests, the first one among them",
     "outage": "every request fails as it does when the provider is overloaded or down",
     "latency=2s[@SHARE]": "so long before the answer begins (ms or s)",
@@ -46,10 +47,11 @@ class Share:
 
 @dataclass(frozen=True)
 class Directives:
-    """What one key asks for. ``fails`` are pairs of HTTP status and share; ``latency`` is in seconds."""
+    """What one key asks for. ``fails`` are pairs of HTTP status and share; ``latency`` and ``minute`` are in seconds."""
 
     rpm: int | None = None
     tpm: int | None = None
+    minute: float = 60.0
     fails: tuple[tuple[int, Share], ...] = ()
     outage: bool = False
     latency: float = 0.0
@@ -82,6 +84,10 @@ def parse(key: str) -> Directives:
                 fails.append((int(value), _share(written, at, share)))
             case "outage" if not at and not equals:
                 found["outage"] = True
+            case "minute" if not at:
+                found["minute"] = _seconds(written, value)
+                if not found["minute"]:
+                    raise _wrong(written, "a minute takes some time")
             case "latency":
                 found |= {"latency": _seconds(written, value), "latency_share": _share(written, at, share)}
             case "malformed" | "truncate" if not equals:
@@ -122,10 +128,11 @@ def _share(written: str, at: str, value: str) -> Share:
 
 
 class Bucket:
-    """A quota of ``limit`` a minute that refills continuously; a fresh one is full. Used from one thread."""
+    """A quota of ``limit`` a ``minute`` that refills continuously; a fresh one is full. Used from one thread."""
 
-    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic, minute: float = 60.0) -> None:
         self.limit = limit
+        self.minute = minute
         self._clock = clock
         self._level = float(limit)
         self._at = clock()
@@ -134,7 +141,7 @@ class Bucket:
     def left(self) -> float:
         """What can be taken now."""
         now = self._clock()
-        self._level = min(float(self.limit), self._level + (now - self._at) * self.limit / 60)
+        self._level = min(float(self.limit), self._level + (now - self._at) * self.limit / self.minute)
         self._at = now
         return self._level
 
@@ -152,7 +159,7 @@ class Bucket:
 
     def refilled_in(self, amount: float) -> float:
         """Seconds until ``amount`` is there."""
-        return max(0.0, (amount - self.left) * 60 / self.limit)
+        return max(0.0, (amount - self.left) * self.minute / self.limit)
 
 
 @dataclass
@@ -187,8 +194,8 @@ class Keys:
             directives = parse(key)
             known = Key(
                 directives,
-                Bucket(directives.rpm) if directives.rpm else None,
-                Bucket(directives.tpm) if directives.tpm else None,
+                Bucket(directives.rpm, minute=directives.minute) if directives.rpm else None,
+                Bucket(directives.tpm, minute=directives.minute) if directives.tpm else None,
             )
             self._keys[provider, key] = known
             while len(self._keys) > REMEMBERED:

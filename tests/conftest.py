@@ -42,6 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         AIRFLOW_HOME=str(state / "airflow"),
     )
     os.environ.pop("COURSE_DAGS", None)
+    if hasattr(config, "workerinput"):
+        # One of several processes of pytest-xdist: they share the cores.
+        os.environ["KEYLESS_THREADS"] = "1"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

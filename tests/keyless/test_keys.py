@@ -26,6 +26,17 @@ def test_every_directive():
     assert asked.outage and asked.latency == 0.25 and asked.latency_share == Share(Fraction(1, 2))
     assert asked.malformed == Share() and asked.truncate == Share(Fraction(1, 4))
     assert parse("keyless: rpm=1 , latency=1.5s").latency == 1.5
+    assert parse("keyless:rpm=20,minute=6s").minute == 6.0
+
+
+def test_a_minute_may_be_shorter():
+    clock = Clock()
+    bucket = Bucket(20, clock, minute=6.0)
+    assert [bucket.take(1) for _ in range(20)] == [0.0] * 20
+    assert bucket.take(1) == pytest.approx(0.3)
+    clock.now = 0.3
+    assert bucket.take(1) == 0.0
+    assert Keys().get("openai", "keyless:rpm=20,minute=6s").requests.minute == 6.0
 
 
 @pytest.mark.parametrize(
@@ -34,6 +45,7 @@ def test_every_directive():
         "", "nope", "rpm", "rpm=", "rpm=0", "rpm=-1", "rpm=1.5", "rpm=x", "rpm=20@0.5", "tpm=1e3", "fail", "fail=200",
         "fail=600", "fail=503@0", "fail=503@1.1", "fail=503@", "fail=503@x", "outage=1", "outage@0.5", "latency", "latency=2",
         "latency=2m", "latency=9999s", "malformed=1", "context=0", "name", "name=", "rpm=٣", "rpm=20,,tpm=3", "RPM=20",
+        "minute=0s", "minute=6", "minute=6s@0.5",
     ],
 )  # fmt: skip
 def test_what_does_not_exist_is_named(wrong):

@@ -21,7 +21,7 @@ def library(tmp_path):
 def test_load_and_render(library):
     prompt = prompts.load("greet", library=library(GOOD))
     assert (prompt.name, prompt.version, prompt.description) == ("greet", 1, "Greets")
-    assert prompt.variables == {"name": "Who"}
+    assert prompt.variables == {"name": {"type": "string", "description": "Who"}}
     assert prompt.render(name="Ana") == "Hello Ana!"
 
 
