@@ -29,7 +29,7 @@ from pathlib import Path
 from airflow.sdk import Connection, Param, RetryDecision, RetryPolicy, TriggerRule, dag, task, task_group
 
 from llmkit import prompts
-from llmkit.limits import RequestLimit
+from llmkit.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def ai_sdk_configuration() -> None:
         @task.llm(llm_conn_id=CONN_ID, model_settings={"max_tokens": 5})
         def call_at_a_rate(number: int, params: dict) -> str:
             """Rate limiting configuration: a limiter in the database bounds the calls that start in a minute."""
-            RequestLimit("openai_chat", params["per_minute"]).acquire(timeout=90)
+            RateLimit("openai_chat", params["per_minute"]).acquire(timeout=90)
             return f"Say the number {number}."
 
         for limited in (call_in_pool, call_one_at_a_time, call_at_a_rate):
