@@ -1,0 +1,213 @@
+"""Tokens before they are paid: counting offline, cutting at a sentence, fitting a budget, compressing.
+
+OpenAI's tokenizers are there with their data (bpe-openai), so their counts are exact for a text. Other providers do not
+publish theirs for current models: their counts are estimated from OpenAI's, with a stated error, and ``Count.upper`` is
+the number to plan with. Exact counts come from the provider: ``count_tokens`` of Anthropic and Google, the usage of a reply.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from llmkit.similarity import Embed, cosine, mmr
+
+PER_MESSAGE = 4
+"""Tokens that a chat message takes besides its text (role and delimiters), by OpenAI's cookbook on counting."""
+
+_EXACT = {
+    "o200k_base": ("gpt-4o", "gpt-4.1", "gpt-4.5", "gpt-5", "gpt-oss", "chatgpt-4o", "o1", "o3", "o4"),
+    "cl100k_base": ("gpt-4", "gpt-3.5", "text-embedding-3", "text-embedding-ada-002"),
+}
+# Tokens for one of o200k_base, and how far off that may be. The last family was measured on the course's own texts; the others
+# are assumptions on the safe side, as their tokenizers are not to be had: measure with the provider's own counts.
+_ESTIMATED = {
+    "claude": (1.25, 0.25),
+    "gemini": (1.1, 0.2),
+    "command": (1.1, 0.2),
+    "nova": (1.1, 0.25),
+    "titan": (1.1, 0.25),
+    "mistral": (1.15, 0.2),
+    "llama": (1.05, 0.15),
+    "smollm": (1.05, 0.15),
+}
+_OTHERS = (1.15, 0.3)
+
+
+class TokenBudgetExceeded(ValueError):
+    """The parts that cannot be left out are longer than the budget; the text says by how much."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """``tokens`` by ``method``; ``error`` is the share that they may be off, 0 for an exact count."""
+
+    tokens: int
+    method: str
+    error: float = 0.0
+
+    @property
+    def upper(self) -> int:
+        """The most that it may be."""
+        return math.ceil(self.tokens * (1 + self.error))
+
+
+@dataclass(frozen=True)
+class Shortened:
+    """``text`` of ``tokens``, which were ``original_tokens``; ``similarity`` to the original, where it was measured."""
+
+    text: str
+    tokens: int
+    original_tokens: int
+    similarity: float | None = None
+
+
+def count(text: str, model: str = "gpt-4o-mini") -> Count:
+    """The tokens of ``text`` for ``model``, which may be named like ``anthropic:claude-sonnet-5`` too."""
+    # A provider's name, a path or ft: may stand before the model's own name, and more behind it.
+    names = re.split(r"[:/]", model.lower())
+    for encoding, prefixes in _EXACT.items():
+        if any(name.startswith(prefixes) for name in names):
+            return Count(len(_encoding(encoding).encode_ordinary(text)), encoding)
+    family = next((family for family in _ESTIMATED if family in model.lower()), None)
+    factor, error = _ESTIMATED.get(family or "", _OTHERS)
+    tokens = math.ceil(len(_encoding("o200k_base").encode_ordinary(text)) * factor)
+    return Count(tokens, f"o200k_base × {factor}, for {family or 'an unknown family'}", error)
+
+
+@cache
+def _encoding(name: str) -> Any:
+    import bpe_openai
+
+    return bpe_openai.get_encoding(name)
+
+
+def sentences(text: str, language: str = "en") -> list[str]:
+    """The sentences of ``text`` in order, with the white space that follows each: joined, they are the text again."""
+    from sentencex import segment
+
+    found, at = [], 0
+    for sentence in segment(language, text):
+        begin = text.find(sentence, at)
+        if begin < 0:
+            continue
+        found.append(text[at : begin + len(sentence)])
+        at = begin + len(sentence)
+    if text[at:]:
+        found.append(text[at:])
+    return found
+
+
+def truncate(text: str, max_tokens: int, model: str = "gpt-4o-mini", *, language: str = "en") -> Shortened:
+    """As many whole sentences from the beginning as fit into ``max_tokens``; half a sentence only if the first is longer."""
+    whole = count(text, model)
+    if whole.upper <= max_tokens:
+        return Shortened(text, whole.tokens, whole.tokens)
+    parts = sentences(text, language)
+    kept = "".join(parts[: _most(len(parts), lambda n: count("".join(parts[:n]).rstrip(), model).upper <= max_tokens)])
+    if not kept.strip():
+        characters = _most(len(text), lambda n: count(text[:n], model).upper <= max_tokens)
+        kept = text[:characters]
+    return Shortened(kept.rstrip(), count(kept.rstrip(), model).tokens, whole.tokens)
+
+
+def _most(limit: int, fits: Any) -> int:
+    """The largest n up to ``limit`` that fits, by bisection."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fits: ``tokens`` by part, and how many ``dropped`` of each."""
+
+    prompt: str
+    examples: list[str]
+    history: list[str]
+    tokens: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The tokens of a model's ``context``, of which ``answer`` are kept free for the completion (its ``max_tokens``)."""
+
+    context: int
+    answer: int
+    model: str = "gpt-4o-mini"
+
+    @property
+    def input(self) -> int:
+        """What is left for everything that is sent."""
+        return self.context - self.answer
+
+    def fit(self, prompt: str, *, examples: Sequence[str] = (), history: Sequence[str] = ()) -> Fitted:
+        """The prompt whole, then as many ``examples`` as fit in their order, then the newest of ``history`` (oldest first).
+
+        Each is a chat message. Raises ``TokenBudgetExceeded`` when the prompt alone does not fit.
+        """
+        cost = lambda text: count(text, self.model).upper + PER_MESSAGE  # noqa: E731
+        left = self.input - cost(prompt)
+        if left < 0:
+            raise TokenBudgetExceeded(
+                f"the prompt takes {cost(prompt)} tokens, {-left} more than the {self.input} that {self.context} leave "
+                f"beside an answer of {self.answer}: shorten it, or take a model with a longer context"
+            )
+        kept_examples = _fitting(examples, cost, left)
+        left -= sum(map(cost, kept_examples))
+        kept_history = _fitting(list(reversed(history)), cost, left)[::-1]
+        return Fitted(
+            prompt,
+            kept_examples,
+            kept_history,
+            {
+                "prompt": cost(prompt),
+                "examples": sum(map(cost, kept_examples)),
+                "history": sum(map(cost, kept_history)),
+                "answer": self.answer,
+            },
+            {"examples": len(examples) - len(kept_examples), "history": len(history) - len(kept_history)},
+        )
+
+
+def _fitting(texts: Sequence[str], cost: Any, left: int) -> list[str]:
+    kept = []
+    for text in texts:
+        left -= cost(text)
+        if left < 0:
+            break
+        kept.append(text)
+    return kept
+
+
+def compress(
+    text: str, max_tokens: int, embed: Embed, model: str = "gpt-4o-mini", *, language: str = "en"
+) -> Shortened:
+    """The sentences that say most of ``text`` in ``max_tokens``, in their order (extractive: no word is changed).
+
+    Sentences are chosen by ``mmr`` against the vector of the whole text, which ``embed`` makes; ``similarity`` is the
+    cosine of what is kept to the whole. Raises ``TokenBudgetExceeded`` when no sentence fits.
+    """
+    whole = count(text, model)
+    parts = [part for part in sentences(text, language) if part.strip()]
+    vectors = list(embed([text, *parts]))
+    kept: set[int] = set()
+    for index in mmr(vectors[0], vectors[1:], len(parts)):
+        if count(_join(parts, kept | {index}), model).upper <= max_tokens:
+            kept.add(index)
+    if not kept:
+        raise TokenBudgetExceeded(f"no sentence fits into {max_tokens} tokens")
+    short = _join(parts, kept)
+    similarity = float(cosine([vectors[0]], embed([short]))[0, 0])
+    return Shortened(short, count(short, model).tokens, whole.tokens, similarity)
+
+
+def _join(parts: Sequence[str], kept: set[int]) -> str:
+    return "".join(part if part[-1:].isspace() else f"{part} " for i, part in enumerate(parts) if i in kept).strip()
