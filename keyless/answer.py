@@ -74,7 +74,8 @@ class Answerer:
             whole = self._spoken(json.dumps(value, ensure_ascii=False), prompt_tokens, replace(request, stop=()))
         elif options:
             material = task.source if len(task.source.split()) > len(options) else f"{task.source} {task.instructions}"
-            whole = self._spoken(self._pick(material, options, task), prompt_tokens, request)
+            examples = _worked_examples(request.messages, options)
+            whole = self._spoken(self._pick(material, options, task, examples), prompt_tokens, request)
         elif results:
             whole = self._spoken(await self._from_results(request, results), prompt_tokens, request)
         elif pictures := _pictures(request.messages):
@@ -182,12 +183,12 @@ class Answerer:
         )
         return text
 
-    def _pick(self, material: str, options: list[str], task: Task) -> str:
+    def _pick(self, material: str, options: list[str], task: Task, examples: list[tuple[str, str]]) -> str:
         if {o.lower() for o in options} == {"yes", "no"}:
             questions = [s for s in sentences(f"{task.instructions}\n{task.source}") if s.endswith("?")]
             verdict = self._decider.holds(material, "", questions[0] if questions else task.instructions)
             return next(o for o in options if (o.lower() == "yes") == verdict)
-        return self._decider.choose(material, described_labels(options, task.instructions))
+        return self._decider.choose(material, described_labels(options, task.instructions), examples)
 
     async def _from_results(self, request: Request, results: list[str]) -> str:
         """Prose that uses what the tools returned; the plain facts where the model leaves them out."""
@@ -338,6 +339,17 @@ def _this_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
 def _pictures(messages: tuple[Message, ...]) -> tuple[str, ...]:
     """What the pictures of the latest question show."""
     return next((m.pictures for m in reversed(messages) if m.role == "user"), ())
+
+
+def _worked_examples(messages: tuple[Message, ...], options: list[str]) -> list[tuple[str, str]]:
+    """What was asked earlier in the conversation and answered with one of the options, as few-shot prompts have it."""
+    given = {option.lower(): option for option in options}
+    return [
+        (asked.text, given[word])
+        for asked, answered in itertools.pairwise(messages)
+        if (asked.role, answered.role) == ("user", "assistant")
+        and (word := answered.text.strip(" .\n\"'").lower()) in given
+    ]
 
 
 def _results(messages: tuple[Message, ...]) -> list[str]:

@@ -70,8 +70,11 @@ class Decider:
 
     # --- labels -----------------------------------------------------------------------------------
 
-    def choose(self, text: str, labels: dict[str, str]) -> str:
-        """The label of ``labels`` (name to description, which may be empty) that fits ``text`` best."""
+    def choose(self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None) -> str:
+        """The label of ``labels`` (name to description, which may be empty) that fits ``text`` best.
+
+        ``examples`` are texts with the label that each was given before: a text that is like one gets its label sooner.
+        """
         if len(labels) == 1:
             return next(iter(labels))
         pieces = _pieces(text)
@@ -87,11 +90,13 @@ class Decider:
             prototypes = [f"{name}: {description}", description] if description else [name]
             score = self._closeness(pieces, prototypes, best=1)
             if use_examples:
-                examples = list(self._concepts[self._concept_of[name]].examples)
-                score = 0.35 * score + self._closeness(pieces, examples, best=2)
+                known = list(self._concepts[self._concept_of[name]].examples)
+                score = 0.35 * score + self._closeness(pieces, known, best=2)
             elif label in places:
                 # Of several that are named, the first one is the likeliest, as in a list of colours by their share.
                 score += 0.2 if places[label] == min(places.values()) else 0.1
+            if alike := [shown for shown, given in examples or [] if given == label]:
+                score += self._closeness(pieces, alike, best=1)
             scores[label] = score
         return max(scores, key=scores.__getitem__)
 

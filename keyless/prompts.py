@@ -116,20 +116,25 @@ def schema_in(text: str) -> dict[str, Any] | None:
 def closed_choice(task: Task) -> list[str]:
     """The answers that a plain-text prompt allows ("Answer with one word: yes or no"); empty when it is open."""
     text = f"{task.instructions}\n{task.source}"
-    if not re.search(
+    asked = re.search(
         r"(?i)\b(?:answer|reply|respond|return|output|choose|pick|classify|label)\b[^.\n]{0,60}\b(?:only|one of|one word|single word|exactly|just|either|as)\b"
         r"|\bonly (?:answer|reply|respond|return)\b|\b(?:answer|reply|respond)\b[^.\n]{0,20}\byes or no\b",
         text,
-    ):
+    )
+    if asked is None:
         return []
-    word = r"[`'\"]?[A-Za-z][\w\-]*(?: [a-z][\w\-]*)?[`'\"]?"
-    best: list[str] = []
-    for match in re.finditer(
-        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*:?\s*({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)",
-        text,
-    ):
-        options = [o.strip(" `'\".") for o in re.split(r"\s*(?:,|/|\||\bor\b)\s*(?:or )?", match.group(1))]
-        options = [o for o in options if o]
-        if len(options) > len(best) and all(len(o.split()) <= 3 for o in options):
-            best = options
-    return best
+    word = r"[`'\"]?[A-Za-z][\w\-]*(?: (?!or\b)[a-z][\w\-]*)?[`'\"]?"
+    listed = re.compile(
+        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*:?\s*({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
+    )
+    # A list where the answer is asked for counts before one that only describes something.
+    for where in (text[asked.start() :].split("\n", 1)[0], text):
+        best: list[str] = []
+        for match in listed.finditer(where):
+            options = [o.strip(" `'\".") for o in re.split(r"\s*(?:,|/|\||\bor\b)\s*(?:or )?", match.group(1))]
+            options = [o for o in options if o]
+            if len(options) > len(best) and all(len(o.split()) <= 3 for o in options):
+                best = options
+        if best:
+            return best
+    return []
