@@ -1,15 +1,21 @@
-"""Which model for which work: what the same work costs on each.
+"""Which model for which work: what the same work costs on each, and who answers when one is down.
 
 Models are named as pydantic-ai names them, ``provider:model``, such as ``anthropic:claude-sonnet-5``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Generic, TypeVar
 
 from llmkit import prices
+from llmkit.breakers import Breaker
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 _PROVIDERS = {"bedrock": "aws", "google-cloud": "google", "google-gla": "google", "google-vertex": "google"}
 
@@ -44,3 +50,87 @@ def _split(model: str) -> tuple[str, str]:
     # openai-chat and openai-responses are two APIs of one provider.
     provider = provider.removesuffix("-chat").removesuffix("-responses")
     return _PROVIDERS.get(provider, provider), name
+
+
+class AllDown(RuntimeError):
+    """No connection of a chain could answer; the text says for each why."""
+
+
+@dataclass(frozen=True)
+class Routed(Generic[Answer]):
+    """An ``answer``, the connection that gave it, and those ``passed`` over before, each with the reason."""
+
+    answer: Answer
+    conn_id: str
+    passed: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Connections in the order of preference, each behind a breaker that all tasks share.
+
+    ``failures`` in a row open it for ``cooldown`` seconds: in that time the connection is not even asked.
+    """
+
+    conn_ids: Sequence[str]
+    failures: int = 3
+    cooldown: float = 60.0
+    db_conn_id: str = "llm_db"
+
+    def breaker(self, conn_id: str) -> Breaker:
+        """The breaker of one of the connections."""
+        return Breaker(f"provider:{conn_id}", self.failures, self.cooldown, self.db_conn_id)
+
+    def health(self) -> dict[str, str]:
+        """The state of each connection's breaker: ``closed``, ``open`` or ``half-open``."""
+        return {conn_id: self.breaker(conn_id).state for conn_id in self.conn_ids}
+
+    def call(self, ask: Callable[[str], Answer]) -> Routed[Answer]:
+        """``ask(conn_id)`` of the first connection that can answer.
+
+        An outage, a quota that is used up or a refused key counts against the connection, and the next one is asked. Any
+        other error is the request's own, which no provider would take, and is raised as it is. Raises ``AllDown``.
+        """
+        passed: dict[str, str] = {}
+        for conn_id in self.conn_ids:
+            breaker = self.breaker(conn_id)
+            if not breaker.allows():
+                passed[conn_id] = f"not asked: its breaker is open after {breaker.reason}"
+                continue
+            try:
+                answer = ask(conn_id)
+            except Exception as error:
+                if not is_providers_fault(error):
+                    breaker.succeeded()
+                    raise
+                passed[conn_id] = f"{type(error).__name__}: {error}"[:300]
+                breaker.failed(passed[conn_id])
+                log.warning("%s does not answer (%s); the next one is asked", conn_id, passed[conn_id])
+                continue
+            breaker.succeeded()
+            return Routed(answer, conn_id, passed)
+        raise AllDown("no connection answers: " + "; ".join(f"{conn_id}: {why}" for conn_id, why in passed.items()))
+
+
+def is_providers_fault(error: BaseException) -> bool:
+    """Whether another provider might answer: no connection, a time-out, HTTP 401, 403, 408, 429 or 5xx, from any SDK."""
+    status = status_of(error)
+    if status is not None:
+        return status in (401, 403, 408, 429) or status >= 500
+    names = {cls.__name__ for cls in type(error).__mro__}
+    return isinstance(error, OSError | TimeoutError) or bool(
+        # httpx and httpx2, the SDKs of OpenAI and Anthropic, botocore
+        names & {"TransportError", "APIConnectionError", "HTTPClientError", "ConnectionError"}
+    )
+
+
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status in an SDK's error, also where another error was raised from it; ``None`` without one."""
+    for one in (error, error.__cause__):
+        for value in (getattr(one, "status_code", None), getattr(one, "code", None)):
+            if isinstance(value, int):
+                return value
+        response = getattr(one, "response", None)
+        if isinstance(response, dict):  # botocore
+            return response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return None

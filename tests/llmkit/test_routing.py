@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import multiprocessing
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
 
 from llmkit import routing
+from llmkit.breakers import Breaker
+from llmkit.routing import AllDown, Chain, is_providers_fault, status_of
 
 
 def test_the_same_tokens_on_several_models_cheapest_first():
@@ -29,3 +35,165 @@ def test_every_way_to_name_a_provider_has_a_price(model):
 def test_a_model_needs_a_provider():
     with pytest.raises(ValueError, match="anthropic:claude"):
         routing.quotes(["gpt-4o"], input_tokens=1, output_tokens=1)
+
+
+# --- breakers -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def breaker(running_stack):
+    """``breaker(…)`` is one that nobody used yet."""
+    return lambda **more: Breaker(
+        f"test_{os.getpid()}_{time.monotonic_ns()}", **{"failures": 2, "cooldown": 0.5, **more}
+    )
+
+
+def test_a_breaker_opens_after_failures_in_a_row_and_closes_after_one_success(breaker):
+    one = breaker()
+    assert one.state == "closed" and one.allows()
+    one.failed("503")
+    one.succeeded()
+    one.failed("503")
+    assert one.allows(), "not in a row"
+    one.failed("529 overloaded")
+    assert one.state == "open" and not one.allows() and one.reason == "529 overloaded"
+    time.sleep(0.6)  # the cooldown is what is tested
+    assert one.state == "half-open" and one.allows()
+    assert one.state == "open" and not one.allows(), "one tries, the others wait for it"
+    one.succeeded()
+    assert one.state == "closed" and one.allows()
+
+
+def test_a_try_that_fails_opens_it_again_and_one_that_dies_does_not_block_it(breaker):
+    one = breaker()
+    one.failed(), one.failed()
+    time.sleep(0.6)
+    assert one.allows()
+    one.failed("still down")
+    assert not one.allows()
+    time.sleep(0.6)
+    assert one.allows()  # and is never heard of again
+    time.sleep(0.6)
+    assert one.allows()
+
+
+def _ask(name, answers):
+    answers.put(Breaker(name, 2, 0.5).allows())
+
+
+def test_of_many_processes_one_tries(breaker):
+    one = breaker()
+    one.failed(), one.failed()
+    time.sleep(0.6)
+    fork = multiprocessing.get_context("fork")
+    answers = fork.Queue()
+    workers = [fork.Process(target=_ask, args=(one.name, answers)) for _ in range(8)]
+    [w.start() for w in workers]
+    [w.join(30) for w in workers]
+    assert sorted(answers.get(timeout=1) for _ in workers) == [False] * 7 + [True]
+
+
+# --- chains ---------------------------------------------------------------------------------------
+
+
+class Refused(Exception):
+    def __init__(self, status_code):
+        super().__init__(f"HTTP {status_code}")
+        self.status_code = status_code
+
+
+@pytest.fixture
+def chain(running_stack):
+    """A chain of connections that no other test knows."""
+    stamp = f"{os.getpid()}_{time.monotonic_ns()}"
+    return Chain([f"first_{stamp}", f"second_{stamp}"], failures=2, cooldown=60)
+
+
+def test_the_next_one_answers_and_what_is_down_is_soon_not_asked(chain):
+    asked = []
+
+    def ask(conn_id):
+        asked.append(conn_id)
+        if conn_id == chain.conn_ids[0]:
+            raise Refused(503)
+        return "answer"
+
+    for _ in range(2):
+        routed = chain.call(ask)
+        assert (routed.answer, routed.conn_id) == ("answer", chain.conn_ids[1])
+        assert "HTTP 503" in routed.passed[chain.conn_ids[0]]
+    assert chain.health() == {chain.conn_ids[0]: "open", chain.conn_ids[1]: "closed"}
+    asked.clear()
+    assert "not asked" in chain.call(ask).passed[chain.conn_ids[0]]
+    assert asked == [chain.conn_ids[1]]
+
+
+def test_all_down_says_why_for_each(chain):
+    with pytest.raises(AllDown) as caught:
+        chain.call(lambda conn_id: (_ for _ in ()).throw(Refused(429)))
+    assert str(caught.value).count("HTTP 429") == 2 and all(conn_id in str(caught.value) for conn_id in chain.conn_ids)
+
+
+def test_a_bad_request_is_the_caller_s_own_fault(chain):
+    asked = []
+
+    def ask(conn_id):
+        asked.append(conn_id)
+        raise Refused(400)
+
+    for _ in range(3):
+        with pytest.raises(Refused):
+            chain.call(ask)
+    assert set(asked) == {chain.conn_ids[0]} and chain.health()[chain.conn_ids[0]] == "closed"
+
+
+def test_tasks_share_the_health(chain):
+    with ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda n: chain.call(_first_is_down(chain.conn_ids[0])), range(16)))
+    assert {r.conn_id for r in results} == {chain.conn_ids[1]}
+    assert chain.breaker(chain.conn_ids[0]).state == "open"
+
+
+def _first_is_down(first):
+    def ask(conn_id):
+        if conn_id == first:
+            raise TimeoutError("nobody there")
+        return conn_id
+
+    return ask
+
+
+HELLO = [{"role": "user", "content": "Hello"}]
+CHATS = {
+    "openai": lambda c: c.chat.completions.create(model="gpt-4o-mini", messages=HELLO, max_tokens=2),
+    "anthropic": lambda c: c.messages.create(model="claude-sonnet-5", messages=HELLO, max_tokens=2),
+    "cohere": lambda c: c.chat(model="command-a-03-2025", messages=HELLO, max_tokens=2),
+    "google": lambda c: c.models.generate_content(model="gemini-2.5-flash", contents="Hello"),
+    "bedrock": lambda c: c.converse(
+        modelId="amazon.nova-lite-v1:0", messages=[{"role": "user", "content": [{"text": "Hello"}]}]
+    ),
+    "ollama": lambda c: c.chat(model="llama3.2", messages=HELLO),
+}
+
+
+@pytest.mark.parametrize("provider", CHATS)
+def test_every_sdk_s_errors_are_understood(clients, fresh, provider):
+    """What is down is the provider's fault, a request without sense is not."""
+    for directives, status, fault in (("fail=503", 503, True), ("fail=429", 429, True), ("fail=400", 400, False)):
+        with pytest.raises(Exception) as caught:
+            CHATS[provider](clients[provider](fresh(directives)))
+        assert status_of(caught.value) == status, caught.value
+        assert is_providers_fault(caught.value) is fault, caught.value
+
+
+def test_nobody_at_the_address_is_the_provider_s_fault():
+    import anthropic
+    import openai
+
+    for provider, client in (
+        ("openai", openai.OpenAI(base_url="http://127.0.0.1:9/v1", api_key="x", max_retries=0)),
+        ("anthropic", anthropic.Anthropic(base_url="http://127.0.0.1:9", api_key="x", max_retries=0)),
+    ):
+        with pytest.raises(Exception) as caught:
+            CHATS[provider](client)
+        assert is_providers_fault(caught.value), caught.value

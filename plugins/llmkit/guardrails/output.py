@@ -1,0 +1,112 @@
+"""A model's answer before anything is done with it: parsed, checked against a type, repaired once, or put into quarantine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from llmkit.database import conninfo
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Value = TypeVar("Value", bound="BaseModel")
+
+_SQL = """
+CREATE TABLE IF NOT EXISTS llm_quarantine (
+    id bigserial PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    dag_id text, task_id text, run_id text, map_index int,
+    item text NOT NULL,
+    answer text NOT NULL,
+    errors text NOT NULL,
+    UNIQUE (dag_id, task_id, run_id, map_index, item)
+)
+"""
+
+
+class OutputRejected(ValueError):
+    """An answer that does not fit its type; ``answer`` is what the model said last, ``errors`` what is wrong with it."""
+
+    def __init__(self, answer: str, errors: list[str]) -> None:
+        super().__init__(f"the answer does not fit: {'; '.join(errors)}")
+        self.answer, self.errors = answer, errors
+
+
+@dataclass(frozen=True)
+class Checked(Generic[Value]):
+    """A ``value`` of the type that was asked for, and how it came to: ``as it is``, ``parsed leniently`` or ``repaired``."""
+
+    value: Value
+    how: str
+
+
+def checked(answer: str, kind: type[Value], *, repair: Callable[[str], str] | None = None) -> Checked[Value]:
+    """``answer`` as a ``kind`` (a pydantic model).
+
+    JSON is read as it is; then leniently (json-repair: fences, commas, quotes, comments), which mends the form and never
+    the content; then ``repair`` is called once with a prompt that names the errors, and its answer is read in the same
+    way. Raises ``OutputRejected``.
+    """
+    value, errors, strict = _read(answer, kind)
+    if value is not None:
+        return Checked(value, "as it is" if strict else "parsed leniently")
+    if repair is not None:
+        answer = repair(_prompt(answer, kind, errors))
+        value, errors, _ = _read(answer, kind)
+        if value is not None:
+            return Checked(value, "repaired")
+    raise OutputRejected(answer, errors)
+
+
+def quarantine(rejected: OutputRejected, item: str, context: Any, *, conn_id: str = "llm_db") -> None:
+    """Keep a rejected answer in the table ``llm_quarantine``, for a person to look at. A retry keeps it once.
+
+    ``item`` says what was asked about, ``context`` is the task's Airflow context.
+    """
+    import psycopg
+
+    ti = context["ti"]
+    where = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index]
+    with psycopg.connect(conninfo(conn_id)) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_quarantine'))")
+        connection.execute(_SQL)
+        connection.execute(
+            "INSERT INTO llm_quarantine (dag_id, task_id, run_id, map_index, item, answer, errors) "
+            "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            # Postgres has no NUL in texts, and a model may answer with one.
+            [*where, *(text.replace("\0", "") for text in (item, rejected.answer, "; ".join(rejected.errors)))],
+        )
+
+
+def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
+    """The value, or what is wrong with it, and whether the text was JSON as it is."""
+    from pydantic import ValidationError
+
+    errors: list[str] = []
+    for strict, read in ((True, text), (False, _lenient(text))):
+        try:
+            return kind.model_validate_json(read), [], strict
+        except ValidationError as error:
+            errors = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
+    return None, errors, False
+
+
+def _lenient(text: str) -> str:
+    from json_repair import repair_json
+
+    # What a model says around its JSON is not part of it.
+    block = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
+    return repair_json(block[1] if block else text) or "null"
+
+
+def _prompt(answer: str, kind: type[BaseModel], errors: list[str]) -> str:
+    wrong = "\n".join(f"- {error}" for error in errors)
+    schema = json.dumps(kind.model_json_schema())
+    return (
+        f"This answer cannot be used:\n\n{answer}\n\nWhat is wrong with it:\n{wrong}\n\n"
+        f"Answer again, with nothing but JSON that fits this JSON Schema: {schema}"
+    )
