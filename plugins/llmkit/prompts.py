@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import FunctionLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError, meta
+from jinja2 import FunctionLoader, StrictUndefined, TemplateNotFound, TemplateSyntaxError, meta, nodes
 from jinja2.exceptions import SecurityError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -194,7 +194,7 @@ def _parts(where: str, template: str, library: Path) -> tuple[dict[str, str], se
             raise PromptError(
                 f"{where} is no Jinja2 template: {error.message} in line {error.lineno} of its text."
             ) from None
-        used |= meta.find_undeclared_variables(tree)
+        used |= meta.find_undeclared_variables(tree) - _imported(tree)
         for part in meta.find_referenced_templates(tree):
             if part is None:
                 raise PromptError(f"{where} takes in a template whose name is computed: write its name out.")
@@ -205,6 +205,13 @@ def _parts(where: str, template: str, library: Path) -> tuple[dict[str, str], se
                     raise PromptError(f"{where} takes in {part}, which is not in {library}.") from None
                 todo.append(texts[part])
     return texts, used
+
+
+def _imported(tree: nodes.Template) -> set[str]:
+    """Names that a template takes from others, which its blocks see too."""
+    whole = {node.target for node in tree.find_all(nodes.Import)}
+    single = {name for node in tree.find_all(nodes.FromImport) for name in node.names}
+    return whole | {name[1] if isinstance(name, tuple) else name for name in single}
 
 
 def _mismatch(value: Any, schema: Mapping[str, Any]) -> str | None:
