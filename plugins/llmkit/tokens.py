@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from llmkit.similarity import Embed, cosine, mmr
+from llmkit.similarity import Embed, cosine
 
 PER_MESSAGE = 4
 """Tokens that a chat message takes besides its text (role and delimiters), by OpenAI's cookbook on counting."""
@@ -33,7 +33,7 @@ _ESTIMATED = {
     "titan": (1.1, 0.25),
     "mistral": (1.15, 0.2),
     "llama": (1.05, 0.15),
-    "smollm": (1.05, 0.15),
+    "smollm": (1.15, 0.25),
 }
 _OTHERS = (1.15, 0.3)
 
@@ -192,21 +192,44 @@ def compress(
 ) -> Shortened:
     """The sentences that say most of ``text`` in ``max_tokens``, in their order (extractive: no word is changed).
 
-    Sentences are chosen by ``mmr`` against the vector of the whole text, which ``embed`` makes; ``similarity`` is the
-    cosine of what is kept to the whole. Raises ``TokenBudgetExceeded`` when no sentence fits.
+    Each next sentence is the one that brings the mean of those kept nearest to the mean of all (centroid-based
+    summarization, Radev et al., 2004, done greedily). ``similarity`` is ``likeness`` of what is kept to the whole. Raises
+    ``TokenBudgetExceeded`` when no sentence fits.
     """
-    whole = count(text, model)
+    import numpy as np
+
     parts = [part for part in sentences(text, language) if part.strip()]
-    vectors = list(embed([text, *parts]))
+    vectors = np.asarray(embed(parts), dtype=float)
     kept: set[int] = set()
-    for index in mmr(vectors[0], vectors[1:], len(parts)):
-        if count(_join(parts, kept | {index}), model).upper <= max_tokens:
-            kept.add(index)
+    left = set(range(len(parts)))
+    while left:
+        total = vectors[sorted(kept)].sum(axis=0)
+        candidates = sorted(left)
+        nearness = cosine(vectors[candidates] + total, [vectors.mean(axis=0)])[:, 0]
+        best = candidates[int(nearness.argmax())]
+        left.discard(best)
+        if count(_join(parts, kept | {best}), model).upper <= max_tokens:
+            kept.add(best)
     if not kept:
         raise TokenBudgetExceeded(f"no sentence fits into {max_tokens} tokens")
     short = _join(parts, kept)
-    similarity = float(cosine([vectors[0]], embed([short]))[0, 0])
-    return Shortened(short, count(short, model).tokens, whole.tokens, similarity)
+    return Shortened(
+        short, count(short, model).tokens, count(text, model).tokens, likeness(text, short, embed, language=language)
+    )
+
+
+def likeness(text: str, other: str, embed: Embed, *, language: str = "en") -> float:
+    """How alike two texts are in meaning: the cosine of the means of their sentences' vectors, up to 1.
+
+    By sentences, as an embedding model reads only the beginning of a long text.
+    """
+    of = [[part for part in sentences(each, language) if part.strip()] or [" "] for each in (text, other)]
+    vectors = list(embed([*of[0], *of[1]]))
+    return float(cosine([_mean(vectors[: len(of[0])])], [_mean(vectors[len(of[0]) :])])[0, 0])
+
+
+def _mean(vectors: Sequence[Sequence[float]]) -> list[float]:
+    return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
 
 
 def _join(parts: Sequence[str], kept: set[int]) -> str:

@@ -105,7 +105,8 @@ def test_compression_keeps_the_meaning_and_the_words(embedder):
     words = iter(LEASE.split())
     assert all(word in words for word in short.text.split()), "each word is the author's, in the author's order"
     beginning = tokens.truncate(LEASE, 300).text
-    assert short.similarity > cosine([embed([LEASE])[0]], embed([beginning]))[0, 0], "better than only cutting it off"
+    assert short.similarity > tokens.likeness(LEASE, beginning, embed), "better than only cutting it off"
+    assert tokens.likeness(LEASE, LEASE, embed) == pytest.approx(1.0)
     with pytest.raises(TokenBudgetExceeded):
         tokens.compress(LEASE, 1, embed)
 
