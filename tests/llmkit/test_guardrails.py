@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from llmkit.guardrails.injection import Examples, InjectionScreen, readings
-from llmkit.guardrails.output import OutputRejected, checked, quarantine
+from llmkit.guardrails.output import OutputRejected, checked, quarantine, quarantined
 from llmkit.guardrails.pii import mask
 
 # --- injection ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Ticket(BaseModel):
     [
         ('{"team": "sales", "urgency": 2}', "as it is"),
         ('Sure!\n```json\n{"team": "sales", "urgency": 2,}\n```\nAnything else?', "parsed leniently"),
-        ("{'team': 'sales', urgency: 2", "parsed leniently"),
+        ("{'team': 'sales', urgency: 2}", "parsed leniently"),
     ],
 )
 def test_the_form_is_mended_without_a_call(answer, how):
@@ -169,7 +169,17 @@ def test_the_form_is_mended_without_a_call(answer, how):
 
 
 @pytest.mark.parametrize(
-    "answer", ["", "I cannot help with that.", "[]", "null", '{"team": "sales"}', '{"team": 1, "urgency": "x"}']
+    "answer",
+    [
+        "",
+        "I cannot help with that.",
+        "[]",
+        "null",
+        '{"urgency": 2, "team": "sal',
+        'Sure!\n```json\n{"urgency": 2, "team": "sal',
+        '{"team": "sales"}',
+        '{"team": 1, "urgency": "x"}',
+    ],
 )
 def test_the_content_is_repaired_by_one_call_or_rejected(answer):
     prompts = []
@@ -189,15 +199,8 @@ def test_the_content_is_repaired_by_one_call_or_rejected(answer):
 
 
 def test_quarantine_keeps_each_answer_once(running_stack):
-    import psycopg
-
-    from llmkit.database import conninfo
-
     ti = SimpleNamespace(dag_id="d", task_id="t", run_id=f"r{id(object())}", map_index=-1)
     for _ in range(2):
         quarantine(OutputRejected("bad\0'); drop table x", ["team: missing"]), "ticket 1", {"ti": ti})
-    with psycopg.connect(conninfo("llm_db")) as connection:
-        rows = connection.execute(
-            "SELECT item, answer, errors FROM llm_quarantine WHERE run_id = %s", [ti.run_id]
-        ).fetchall()
-    assert rows == [("ticket 1", "bad'); drop table x", "team: missing")]
+    kept = quarantined(ti.dag_id, ti.run_id)
+    assert kept == [{"item": "ticket 1", "errors": "team: missing", "answer": "bad'); drop table x"}]

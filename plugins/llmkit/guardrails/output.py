@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from llmkit.database import conninfo
 
 if TYPE_CHECKING:
+    import psycopg
     from pydantic import BaseModel
 
 Value = TypeVar("Value", bound="BaseModel")
@@ -48,7 +50,7 @@ def checked(answer: str, kind: type[Value], *, repair: Callable[[str], str] | No
     """``answer`` as a ``kind`` (a pydantic model).
 
     JSON is read as it is; then leniently (json-repair: fences, commas, quotes, comments), which mends the form and never
-    the content; then ``repair`` is called once with a prompt that names the errors, and its answer is read in the same
+    the content, and takes nothing that was cut off; then ``repair`` is called once with a prompt that names the errors, and its answer is read in the same
     way. Raises ``OutputRejected``.
     """
     value, errors, strict = _read(answer, kind)
@@ -67,19 +69,35 @@ def quarantine(rejected: OutputRejected, item: str, context: Any, *, conn_id: st
 
     ``item`` says what was asked about, ``context`` is the task's Airflow context.
     """
-    import psycopg
-
     ti = context["ti"]
-    where = [ti.dag_id, ti.task_id, ti.run_id, ti.map_index]
-    with psycopg.connect(conninfo(conn_id)) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_quarantine'))")
-        connection.execute(_SQL)
+    with _connected(conn_id) as connection:
         connection.execute(
             "INSERT INTO llm_quarantine (dag_id, task_id, run_id, map_index, item, answer, errors) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
             # Postgres has no NUL in texts, and a model may answer with one.
-            [*where, *(text.replace("\0", "") for text in (item, rejected.answer, "; ".join(rejected.errors)))],
+            [ti.dag_id, ti.task_id, ti.run_id, ti.map_index]
+            + [text.replace("\0", "") for text in (item, rejected.answer, "; ".join(rejected.errors))],
         )
+
+
+def quarantined(dag_id: str, run_id: str, *, conn_id: str = "llm_db") -> list[dict[str, str]]:
+    """What a run put into quarantine: ``item``, ``errors`` and ``answer`` of each, by item."""
+    query = "SELECT item, errors, answer FROM llm_quarantine WHERE dag_id = %s AND run_id = %s ORDER BY item, id"
+    with _connected(conn_id) as connection:
+        rows = connection.execute(query, [dag_id, run_id]).fetchall()
+    return [dict(zip(("item", "errors", "answer"), row, strict=True)) for row in rows]
+
+
+@contextmanager
+def _connected(conn_id: str) -> Iterator[psycopg.Connection]:
+    import psycopg
+
+    with psycopg.connect(conninfo(conn_id)) as connection:
+        # Two that create the same table at once would be in each other's way.
+        connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_quarantine'))")
+        connection.execute(_SQL)
+        connection.commit()
+        yield connection
 
 
 def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
@@ -88,6 +106,8 @@ def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
 
     errors: list[str] = []
     for strict, read in ((True, text), (False, _lenient(text))):
+        if read is None:
+            return None, [*errors, "the answer ends in the middle"], False
         try:
             return kind.model_validate_json(read), [], strict
         except ValidationError as error:
@@ -95,12 +115,16 @@ def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
     return None, errors, False
 
 
-def _lenient(text: str) -> str:
+def _lenient(text: str) -> str | None:
+    """The JSON in ``text`` with its form mended; ``None`` where it was cut off, as nobody knows what is missing."""
     from json_repair import repair_json
 
     # What a model says around its JSON is not part of it.
-    block = re.search(r"```(?:json)?\s*(.*?)```", text, re.DOTALL)
-    return repair_json(block[1] if block else text) or "null"
+    block = re.search(r"```(?:json)?\s*(.*?)(?:```|\Z)", text, re.DOTALL)
+    found = block[1] if block else text
+    if sum(map(found.count, "{[")) > sum(map(found.count, "}]")):
+        return None
+    return repair_json(found) or "null"
 
 
 def _prompt(answer: str, kind: type[BaseModel], errors: list[str]) -> str:
