@@ -30,13 +30,11 @@ from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Connection, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from llmkit import engine_bench
+from llmkit import engine_bench, prompts
 from llmkit.operators import OpenAIChatOperator
 
 REPO = Path(__file__).parents[1]
 QUESTION = "Name one reason to run a language model on your own machine."
-# The model copies the list: the case in which guessing ahead can help.
-COPY = "Copy these lines word for word: Aurora lamp, 89 EUR, in stock. Lyra lamp, 49 EUR, in stock. Fjord desk, 399 EUR, on order."
 OPTIONS = {
     "as it is": {},
     "flash attention": {"flash_attention": "on"},
@@ -117,7 +115,9 @@ def local_llm_integration() -> None:
     @task(max_active_tis_per_dag=1)
     def measure_option(name: str, params: dict) -> dict:
         """llama.cpp integration: one setting in a process of its own, one at a time, so that none disturbs another."""
-        return {"option": name, **engine_bench.measure(model_file(params), COPY, max_tokens=64, **OPTIONS[name])}
+        # The model copies a list: the case in which guessing ahead can help.
+        prompt = prompts.load("copy_price_list").render()
+        return {"option": name, **engine_bench.measure(model_file(params), prompt, max_tokens=64, **OPTIONS[name])}
 
     @task
     def compare_options(found: list[dict]) -> str:

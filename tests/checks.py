@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 
 MAX_LINES, MIN_LINES = 160, 60
+HARDCODES = "114_07_04_hardcoded_prompts_antipattern"
+"""The lesson whose bad way has its prompts in the code."""
 
 
 def outline(repo: Path) -> dict[str, dict[str, Any]]:
@@ -136,7 +138,39 @@ def form_errors(path: Path) -> list[str]:
             errors.append(f"line {node.lineno}: {ast.unparse(node.func)}()")
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             errors.append(f"line {node.lineno}: bare except")
+    if path.stem != HARDCODES:
+        errors += [
+            f"line {n}: a text longer than a line; prompts belong into include/prompts" for n in long_texts(tree)
+        ]
     return errors
+
+
+def long_texts(tree: ast.Module) -> list[int]:
+    """Lines where a text begins that is longer than one: a prompt, most likely. Docs, help texts and queries are none."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None
+    }
+    helps = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg in ("description", "doc_md", "title", "body", "subject")
+        for part in ast.walk(node.value)
+    }
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        long = node.end_lineno != node.lineno or len(text) > 120
+        query = text.lstrip().upper().startswith(("SELECT", "INSERT", "CREATE", "UPDATE", "DELETE", "WITH"))
+        if long and not query and id(node) not in docs | helps:
+            found.append(node.lineno)
+    return sorted(set(found))
 
 
 def prose_share(source: str, tree: ast.Module) -> float:

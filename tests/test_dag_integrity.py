@@ -123,3 +123,6 @@ def test_bad_form_is_found():
     assert any("print()" in e for e in errors)
     assert any("bare except" in e for e in errors)
     assert any("lines, not" in e for e in errors)
+    assert [e for e in errors if "prompts belong" in e] == [
+        "line 8: a text longer than a line; prompts belong into include/prompts"
+    ]
