@@ -11,7 +11,7 @@ and a program can check the lines. Lumen & Oak recalculates each, asks again whe
 | Parse intermediate steps | `reason_in_steps`, `list_steps` |
 | Validate reasoning chains | `reason_in_steps`, `vote` |
 
-**Try it**: `report_accuracy` compares guess, first chain and vote on six orders with known totals. `vote` lists the lines for which
+**Try it**: `report_accuracy` compares guess, first chain and vote on four orders with known totals. `vote` lists the lines for which
 chains were thrown away. Write an order with large numbers: no chain is valid, and `vote` has no answer.
 
 **In production**: models that think by themselves need no such prompt, but the check is as useful: have steps in a form that a
@@ -96,7 +96,7 @@ def chain_of_thought_prompting() -> None:
 
     @task
     def list_orders(params: dict) -> list[dict]:
-        """Step-by-step reasoning: six orders with their totals, and yours, whose total we do not know."""
+        """Step-by-step reasoning: four orders with their totals, and yours, whose total we do not know."""
         return [*SUMS["orders"], {"order": params["order"], "total": None}]
 
     @task

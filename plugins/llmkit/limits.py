@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import httpx2
@@ -31,6 +31,13 @@ CONN_ID = os.environ.get("LLMKIT_LIMITS_CONN_ID", "llm_db")
 
 class LimitTimeout(TimeoutError):
     """No turn within the time that the caller was willing to wait; nothing was spent on waiting for it."""
+
+
+class _Wait(NamedTuple):
+    """Seconds from now, and the time of the turn in milliseconds since the epoch."""
+
+    seconds: float
+    until: float
 
 
 @dataclass(frozen=True)
@@ -54,21 +61,15 @@ class RateLimit:
         more tokens than a minute has, which would never go.
         """
         began = time.monotonic()
-        with self._quotas() as quota:
-            requests = quota(f"{self.name}:requests")
-            while True:
-                now = requests.now()
-                latest = now + (timeout - (time.monotonic() - began)) * 1000
-                at = max(now, requests.paused_until())
-                if self._tokens and tokens:
-                    # Tokens first: a request that waits for them must not hold a turn that others could use meanwhile.
-                    at = self._turn(quota(f"{self.name}:tokens"), self._tokens, tokens, at, latest)
-                at = self._turn(requests, self._requests, 1, at, latest)
-                time.sleep(max(0.0, at - requests.now()) / 1000)
-                # Somebody was told to come later while this caller slept: its turn is off, and it takes another.
-                if requests.paused_until() <= at:
+        due = tokens
+        while wait := self._take(due, tokens, timeout - (time.monotonic() - began)):
+            # No connection is held while many sleep.
+            time.sleep(wait.seconds)
+            with self._quotas() as quota:
+                if quota(f"{self.name}:requests").paused_until() <= wait.until:
                     break
-                tokens = 0  # they are taken
+            # Somebody was told to come later while this caller slept: its turn is off, and it takes another.
+            due = 0
         waited = time.monotonic() - began
         log.info("limit %s: waited %.2f s for one of %d requests a minute", self.name, waited, self.per_minute)
         return waited
@@ -117,6 +118,23 @@ class RateLimit:
             self.observe(response.status_code, response.headers, seconds_ago=ago)
 
         return httpx2.Client(**{"timeout": 600.0, **options}, event_hooks={"request": [wait], "response": [learn]})
+
+    def _take(self, due: int, tokens: int, timeout: float) -> _Wait | None:
+        """Take the next turn, and ``due`` tokens, of the ``tokens`` of the request; ``None`` when it is now."""
+        with self._quotas() as quota:
+            requests = quota(f"{self.name}:requests")
+            now = requests.now()
+            latest = now + timeout * 1000
+            at = max(now, requests.paused_until())
+            if self._tokens and due:
+                # Tokens first: a request that waits for them must not hold a turn that others could use meanwhile.
+                at = self._turn(quota(f"{self.name}:tokens"), self._tokens, due, at, latest)
+            try:
+                at = self._turn(requests, self._requests, 1, at, latest)
+            except LimitTimeout:
+                self.settle(tokens, 0)
+                raise
+            return _Wait(max(0.0, at - requests.now()) / 1000, at) if at > now else None
 
     def _turn(self, quota: Quota, rate: Rate, weight: int, at: float, latest: float) -> float:
         """Take the first turn from ``at`` on, in milliseconds."""

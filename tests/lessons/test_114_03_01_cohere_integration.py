@@ -34,7 +34,7 @@ def test_a_line_for_the_window(run, dagbag):
     assert checked["text"] == run.xcoms["write_tagline"]
     (chat,) = [r for r in run.requests if r["path"] == "/v2/chat"]
     assert chat["completion_tokens"] <= 40
-    assert checked["reason"] == ("MAX_TOKENS" if chat["completion_tokens"] == 40 else "COMPLETE")
+    assert checked["reason"] == "COMPLETE" or (checked["reason"], chat["completion_tokens"]) == ("MAX_TOKENS", 40)
 
 
 @pytest.mark.checklist("114.3.1", "CohereEmbedOperator")

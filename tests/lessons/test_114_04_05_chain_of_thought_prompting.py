@@ -30,7 +30,7 @@ def test_it_ends_as_the_outline_says(run):
 def test_the_examples_differ_in_the_steps_alone(run):
     patterns = run.xcoms["compare_patterns"]
     assert patterns == {"add_up": "7", "add_up_in_steps": "Step 1: 3 * 2 = 6\nStep 2: 6 + 1 = 7\nAnswer: 7"}
-    assert len(run.xcoms["reason_in_steps"]) == 3 and len(run.xcoms["reason_in_steps"][0]) == 7
+    assert len(run.xcoms["reason_in_steps"]) == 3 and len(run.xcoms["reason_in_steps"][0]) == 5
 
 
 @pytest.mark.checklist("114.4.5", "Step-by-step reasoning")
@@ -45,7 +45,7 @@ def test_steps_are_measured_against_a_guess(run):
 @pytest.mark.checklist("114.4.5", "Parse intermediate steps")
 def test_steps_are_typed(run, lesson):
     steps = run.xcoms["list_steps"]
-    assert steps["6 pens at 2 EUR, delivery 4 EUR"] == ["6 * 2 = 12", "12 + 4 = 16"]
+    assert steps["4 cups at 3 EUR, delivery 2 EUR"] == ["4 * 3 = 12", "12 + 2 = 14"]
     parsed, answer = lesson.parse("Let me think. Step 1: 6 * 2 = 12, so\nStep 2: 12 + 4 = 16!\nAnswer: 16 EUR")
     assert [s.model_dump() for s in parsed] == [
         {"left": 6, "operation": "*", "right": 2, "result": 12},
@@ -71,7 +71,7 @@ def test_broken_chains_are_rejected_and_asked_for_again(run, lesson):
     assert rejected, "this model makes mistakes"
     # One call for each guess, each chain that stands, and each that was rejected before it or for good.
     kept = sum(chain["valid"] for sample in chains for chain in sample)
-    assert len(run.requests) == 7 + kept + len(rejected)
+    assert len(run.requests) == 5 + kept + len(rejected)
 
 
 def test_an_order_that_nobody_can_add_up_has_no_answer(run_lesson):

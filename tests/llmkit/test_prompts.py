@@ -80,6 +80,6 @@ def test_rendered_once_leaves_every_text_alone():
 
 
 def test_all_prompts_of_the_course_load():
-    for folder in sorted(prompts.LIBRARY.iterdir()):
-        prompt = prompts.load(folder.name)
-        assert prompt.description and prompt.template.strip()
+    for name in prompts.names():
+        for prompt in prompts.versions(name):
+            assert prompt.description and prompt.template.strip()

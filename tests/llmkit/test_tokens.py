@@ -46,14 +46,12 @@ def test_others_are_estimates_that_say_so(model):
     assert counted.upper > counted.tokens > tokens.count(LEASE).tokens
 
 
-def test_the_stated_error_holds_for_the_model_that_is_here(openai_client):
+def test_the_stated_error_holds_for_the_model_that_is_here(anthropic_client):
     """keyless counts with SmolLM2's own tokenizer; the words around a message are the same for each."""
 
     def counted(text):
         messages = [{"role": "user", "content": text}]
-        return openai_client.chat.completions.create(
-            model="smollm2", messages=messages, max_tokens=1
-        ).usage.prompt_tokens
+        return anthropic_client.messages.count_tokens(model="smollm2", messages=messages).input_tokens
 
     around = counted("a") - 1
     for path in [*sorted((DATA / "leases").glob("*.md")), *sorted(LIBRARY.rglob("*.j2")), *sorted(DATA.glob("*.json"))]:

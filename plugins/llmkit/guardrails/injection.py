@@ -146,6 +146,8 @@ def readings(text: str) -> Iterator[tuple[str, str]]:
             decoded = decode(match.group(0))
             if decoded and sum(c.isprintable() or c.isspace() for c in decoded) > 0.95 * len(decoded):
                 yield name, _plain(decoded)
+    if len(re.findall(r"%[0-9a-fA-F]{2}", text)) > 2:
+        yield "percent-encoding", _plain(unquote(text))
     yield "rot13", codecs.decode(plain, "rot13")
     yield "reversed", plain[::-1]
 
@@ -182,5 +184,4 @@ def _hex(text: str) -> str:
 _CODES = (
     ("base64", _base64, re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")),
     ("hexadecimal", _hex, re.compile(r"(?:(?:0x|\\x)?[0-9a-fA-F]{2}[\s,]?){12,}")),
-    ("percent-encoding", unquote, re.compile(r"(?:[\w.+-]*%[0-9a-fA-F]{2}[\w.+-]*){3,}")),
 )
