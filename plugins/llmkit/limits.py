@@ -104,20 +104,26 @@ class RateLimit:
                     used = (limit or rate.limit) - left - 1
                     of_kind.raise_to(int((of_kind.now() - seconds_ago * 1000) * 1000 + used * _emission(rate)))
 
-    def http_client(self, **options: Any) -> httpx2.Client:
+    def http_client(self, *, wait: float = 600.0, **options: Any) -> httpx2.Client:
         """An HTTP client for the SDKs of OpenAI and Anthropic (``http_client=``): each request, also a retry of the SDK's
-        own, waits for its turn, and each response is observed. ``options`` are httpx2's."""
+        own, takes its turn, and each response is observed.
+
+        A turn that would not come within ``wait`` seconds is a ``LimitTimeout``, which the SDKs raise as the cause of their
+        ``APIConnectionError``. ``options`` are httpx2's.
+        """
         import httpx2
 
-        def wait(request: httpx2.Request) -> None:
-            self.acquire(timeout=10 * self.minute)
+        def take_turn(request: httpx2.Request) -> None:
+            self.acquire(timeout=wait)
             request.extensions["llmkit_sent"] = time.monotonic()
 
         def learn(response: httpx2.Response) -> None:
             ago = time.monotonic() - response.request.extensions["llmkit_sent"]
             self.observe(response.status_code, response.headers, seconds_ago=ago)
 
-        return httpx2.Client(**{"timeout": 600.0, **options}, event_hooks={"request": [wait], "response": [learn]})
+        # What the SDKs set for clients of their own.
+        options = {"timeout": 600.0, "follow_redirects": True, **options}
+        return httpx2.Client(**options, event_hooks={"request": [take_turn], "response": [learn]})
 
     def _take(self, due: int, tokens: int, timeout: float) -> _Wait | None:
         """Take the next turn, and ``due`` tokens, of the ``tokens`` of the request; ``None`` when it is now."""

@@ -216,6 +216,21 @@ def test_retry_after(headers, seconds):
     assert retry_after(headers) == (pytest.approx(seconds, rel=0.01) if seconds else None)
 
 
+def test_a_turn_that_comes_too_late_is_told_as_the_cause(limit, settings):
+    import openai
+
+    from llmkit.limits import LimitTimeout
+
+    tight = limit(1)
+    client = openai.OpenAI(
+        base_url=f"{settings.keyless_url}/openai/v1", api_key="x", max_retries=0, http_client=tight.http_client(wait=1)
+    )
+    client.models.list()
+    with pytest.raises(openai.APIConnectionError) as caught:
+        client.models.list()
+    assert isinstance(caught.value.__cause__, LimitTimeout)
+
+
 def _call(limit, url, key, calls):
     import openai
 
