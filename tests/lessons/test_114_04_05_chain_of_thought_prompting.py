@@ -75,7 +75,7 @@ def test_broken_chains_are_rejected_and_asked_for_again(run, lesson):
 
 
 def test_an_order_that_nobody_can_add_up_has_no_answer(run_lesson):
-    hard = run_lesson(DAG, chains=1, tries=2, order="{{ 731 }} desks at 8914 EUR, delivery 377 EUR {% raw %}")
+    hard = run_lesson(DAG, chains=1, tries=1, order="{{ 731 }} desks at 8914 EUR, delivery 377 EUR {% raw %}")
     assert hard.state == "success"
     vote = hard.xcoms["vote"]["{{ 731 }} desks at 8914 EUR, delivery 377 EUR {% raw %}"]
-    assert vote["answer"] is None and len(vote["rejected"]) == 2
+    assert vote["answer"] is None and len(vote["rejected"]) == 1

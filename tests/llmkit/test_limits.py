@@ -241,7 +241,7 @@ def _call(limit, url, key, calls):
         )
 
 
-@pytest.mark.parametrize(("limit", "processes"), [("llm_db", 1), ("llm_db", 4), ("valkey_test", 4)], indirect=["limit"])
+@pytest.mark.parametrize(("limit", "processes"), [("llm_db", 4), ("valkey_test", 4)], indirect=["limit"])
 def test_sixty_calls_into_a_quota_of_twenty(limit, settings, processes):
     """The least time is what the quota takes to refill for the 40 calls that its full bucket does not hold."""
     minute, calls = 6.0, 60
