@@ -60,7 +60,10 @@ def model_file(params: dict) -> Path:
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
         "model_file": Param(
-            "", type="string", title="Model file", description="A GGUF file on the worker; empty: the course's."
+            None,
+            type=["null", "string"],
+            title="Model file",
+            description="A GGUF file on the worker; empty: the course's.",
         ),
     },
 )

@@ -42,9 +42,11 @@ SHOP = "Lumen & Oak"
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "order_id": Param(4712, enum=[4711, 4712, 4713, 4714], title="Order"),
+        "order_id": Param("4712", enum=["4711", "4712", "4713", "4714"], title="Order"),
         "tone": Param("friendly", enum=["friendly", "formal"], title="Tone"),
-        "question": Param("", type="string", title="Question", description="What the customer asked, if anything."),
+        "question": Param(
+            None, type=["null", "string"], title="Question", description="What the customer asked, if anything."
+        ),
     },
 )
 def prompt_templating() -> None:
@@ -62,12 +64,12 @@ def prompt_templating() -> None:
     @task
     def load_order(params: dict) -> dict:
         """Dynamic variable injection: values come from a task before, here from our order system."""
-        return next(order for order in json.loads(ORDERS.read_text()) if order["order_id"] == params["order_id"])
+        return next(order for order in json.loads(ORDERS.read_text()) if str(order["order_id"]) == params["order_id"])
 
     @task
     def render_prompt(order: dict, params: dict) -> str:
         """Jinja2 prompt templates: the text that the model gets. Dynamic variable injection: from the form and from XCom."""
-        values = {"shop": SHOP, "order": order, "tone": params["tone"], "question": params["question"]}
+        values = {"shop": SHOP, "order": order, "tone": params["tone"], "question": params["question"] or ""}
         return prompts.load("order_update").render(**values)
 
     @task

@@ -7,15 +7,15 @@ mail; it is promoted on its score, and taken back in a second. The history says 
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Store prompts externally | `list_versions`, `show_current` |
-| Version control prompts | `list_versions`, `release_first`, `show_history` |
-| A/B testing prompts | `assign_arms`, `sort_arm`, `score_arms`, `choose_winner`, `promote_candidate` |
-| Rollback prompt versions | `use_promoted`, `roll_back`, `use_rolled_back`, `show_history` |
+| Store prompts externally | `library.list_versions`, `library.show_current` |
+| Version control prompts | `library.list_versions`, `library.release_first`, `show_history` |
+| A/B testing prompts | `experiment.assign_arms`, `experiment.sort_arm`, `experiment.score_arms`, `rollout.promote_candidate` |
+| Rollback prompt versions | `rollout.use_promoted`, `rollout.roll_back`, `rollout.use_rolled_back`, `show_history` |
 
-**Try it**: `score_arms` has the share of right answers of each arm: version 2 says what each team does, and wins. `use_promoted` and
-`use_rolled_back` sort the same ticket, each with the version that was in force. Trigger it with *Keep the winner*: nothing is taken
-back, and the next run's `show_current` says version 2. Edit `include/prompts/sort_ticket/v1.j2` by a word and trigger it again:
-the release is not found any more, and the error says so.
+**Try it**: `experiment.score_arms` has the share of right answers of each arm: version 2 says what each team does, and wins.
+`rollout.use_promoted` and `rollout.use_rolled_back` sort the same ticket, each with the version that was in force. Trigger it with *Keep
+the winner*: nothing is taken back, and the next run's `library.show_current` says version 2. Edit
+`include/prompts/sort_ticket/v1.j2` by a word and trigger it again: the release is not found any more, and the error says so.
 
 **In production**: let files and pull requests hold the texts, and the database only which of them is in force: a roll-back must not
 wait for a deployment. Assign by something that stays, such as the customer's id, or one person sees both arms. Some hundred
@@ -28,7 +28,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Label, Param, TriggerRule, dag, task
+from airflow.sdk import Label, Param, TaskGroup, TriggerRule, dag, task
 
 from llmkit import ab, prompts
 from llmkit import prompt_releases as releases
@@ -104,7 +104,7 @@ def prompt_versioning() -> None:
         """A/B testing prompts: a candidate has to be better by a margin, not only by luck."""
         now, new = arms["production"]["score"], arms["candidate"]["score"]
         better = None not in (now, new) and new - now >= params["margin"]
-        return "promote_candidate" if better else "show_history"
+        return "rollout.promote_candidate" if better else "show_history"
 
     @task
     def promote_candidate(arms: dict[str, dict]) -> bool:
@@ -136,20 +136,21 @@ def prompt_versioning() -> None:
             for r in releases.history(PROMPT)
         ]
 
-    arms = assign_arms()
-    scores = score_arms(sort_arm.partial(arms=arms).expand(arm=["production", "candidate"]))
-    promoted, winner, history = promote_candidate(scores), choose_winner(scores), show_history()
-    list_versions() >> release_first() >> show_current() >> arms
+    with TaskGroup("library") as library:
+        list_versions() >> release_first() >> show_current()
+    with TaskGroup("experiment"):
+        arms = assign_arms()
+        scores = score_arms(sort_arm.partial(arms=arms).expand(arm=["production", "candidate"]))
+        winner = choose_winner(scores)
+    with TaskGroup("rollout"):
+        promoted = promote_candidate(scores)
+        rolled_back = use_production.override(task_id="use_rolled_back")()
+        promoted >> use_production.override(task_id="use_promoted")() >> ask_to_keep() >> roll_back() >> rolled_back
+    history = show_history()
+    library >> arms
     winner >> Label("better") >> promoted
     winner >> Label("not better") >> history
-    (
-        promoted
-        >> use_production.override(task_id="use_promoted")()
-        >> ask_to_keep()
-        >> roll_back()
-        >> (use_production.override(task_id="use_rolled_back")())
-        >> history
-    )
+    rolled_back >> history
 
 
 prompt_versioning()

@@ -107,6 +107,9 @@ def metadata_errors(lesson: dict[str, Any], dag: Any) -> list[str]:
         param = dag.params.get_param(name)
         if not param.schema.get("title"):
             errors.append(f"the param {name} has no title")
+        if dag.params[name] == "":
+            # The form's button stays grey until something is written there.
+            errors.append(f"the param {name} is empty: allow null and let that be its default")
     errors += [
         f"the task id {task} is no verb and object"
         for task in dag.task_ids

@@ -112,6 +112,14 @@ def test_a_wrong_tag_is_found(bad):
     assert len(errors) == 1 and errors[0].startswith("tags are")
 
 
+def test_a_param_that_keeps_the_form_s_button_grey_is_found(bad):
+    from airflow.sdk import Param
+
+    dag = bad("missing_item")
+    dag.params["note"] = Param("", type="string", title="Note")
+    assert checks.metadata_errors(LESSON, dag) == ["the param note is empty: allow null and let that be its default"]
+
+
 def test_a_query_at_parse_time_is_found(bad_file):
     errors = checks.parse_time_errors(bad_file("query_at_parse_time"))
     (found,) = errors.values()

@@ -40,7 +40,7 @@ def test_values_come_from_tasks_and_the_form_and_bad_ones_are_refused(run, run_l
     assert refused["hostile"] == "stayed text"
     assert len(run.requests) == 1, "none of these reached a model"
     question = "{{ var.value.secret }} {% raw %}"
-    other = run_lesson(DAG, order_id=4711, tone="formal", question=question)
+    other = run_lesson(DAG, order_id="4711", tone="formal", question=question)
     assert other.state == "success"
     prompt = other.xcoms["render_prompt"]
     assert question in prompt and "Aurora lamp" in prompt and "contractions" in prompt
