@@ -8,15 +8,10 @@ once, and each that notices a change starts the count anew.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from llmkit.database import conninfo
-
-if TYPE_CHECKING:
-    import psycopg
+from llmkit.database import connected
 
 _SQL = """
 CREATE TABLE IF NOT EXISTS llm_breakers (
@@ -88,7 +83,7 @@ class Breaker:
             "ON CONFLICT (name) DO UPDATE SET failures = b.failures + 1, reason = %(why)s, "
             "opened_at = CASE WHEN b.failures + 1 >= %(most)s THEN clock_timestamp() ELSE b.opened_at END RETURNING 1",
             name=self.name,
-            why=reason[:500],
+            why=reason.replace("\0", "")[:500],  # Postgres has no NUL in texts
             most=self.failures,
         )
 
@@ -97,18 +92,5 @@ class Breaker:
         self._one("DELETE FROM llm_breakers WHERE name = %s RETURNING 1", self.name)
 
     def _one(self, query: str, *values: Any, **named: Any) -> Any:
-        with self._connected() as connection:
+        with connected(self.conn_id, "llm_breakers", _SQL) as connection:
             return connection.execute(query, named or values).fetchone()
-
-    @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection]:
-        import psycopg
-
-        with psycopg.connect(conninfo(self.conn_id, connect_timeout=10), autocommit=True) as connection:
-            found = connection.execute("SELECT to_regclass('llm_breakers')").fetchone()
-            if not found or not found[0]:
-                with connection.transaction():
-                    # Two that create the same table at once would be in each other's way.
-                    connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_breakers'))")
-                    connection.execute(_SQL)
-            yield connection

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyrate_limiter import Decision, Rate, RedisStateStore, StateAlgorithm, StateStore
 
-from llmkit.database import conninfo
+from llmkit.database import connected
 
 if TYPE_CHECKING:
     import psycopg
@@ -68,12 +68,9 @@ def opened(conn_id: str) -> Iterator[Callable[[str], Quota]]:
         with RedisHook(conn_id).get_conn() as client:
             yield partial(ValkeyQuota, client)
     elif kind == "postgres":
-        import psycopg
-
         # A worker that is stopped in the middle of a turn, and not killed, loses its lock too.
         timeouts = "-c idle_in_transaction_session_timeout=2000 -c lock_timeout=20000"
-        where = conninfo(conn_id, options=timeouts, application_name="llmkit.limits", connect_timeout=10)
-        with psycopg.connect(where, autocommit=True) as connection:
+        with connected(conn_id, "llm_limits", _SQL, options=timeouts, application_name="llmkit.limits") as connection:
             yield partial(PostgresQuota, connection)
     else:
         raise ValueError(
@@ -86,11 +83,6 @@ class PostgresQuota(Quota):
 
     def __init__(self, connection: psycopg.Connection, name: str) -> None:
         self._connection, self._name = connection, name
-        if not self._one("SELECT to_regclass('llm_limits')"):
-            with connection.transaction():
-                # Two that create the same table at once would be in each other's way.
-                connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_limits'))")
-                connection.execute(_SQL)
         connection.execute("INSERT INTO llm_limits (name) VALUES (%s) ON CONFLICT DO NOTHING", [name])
 
     def _one(self, query: str, *values: Any) -> Any:

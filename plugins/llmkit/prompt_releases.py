@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llmkit import prompts
-from llmkit.database import conninfo
+from llmkit.database import connected
 
 if TYPE_CHECKING:
     import psycopg
@@ -135,10 +135,5 @@ def _add(connection: psycopg.Connection, *values: object) -> None:
 
 @contextmanager
 def _connected(conn_id: str) -> Iterator[psycopg.Connection]:
-    import psycopg
-
-    with psycopg.connect(conninfo(conn_id)) as connection:
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_prompt_releases'))")
-        connection.execute(_SQL)
-        connection.commit()
+    with connected(conn_id, "llm_prompt_releases", _SQL) as connection, connection.transaction():
         yield connection

@@ -27,7 +27,8 @@ def test_it_ends_as_the_outline_says(run):
 def test_answers_without_a_limit_are_as_long_as_the_model_likes(run):
     assert min(run.xcoms["bad_way.explain_parts"]) > 3 * 40
     bad, good = side_by_side(run)["bad_way"], side_by_side(run)["good_way"]
-    assert float(bad[3]) / int(bad[0]) > 2 * float(good[3]) / int(good[0]), "USD a call"
+    answered = {way[-1]: int(way[0]) - int(way[1]) for way in (bad, good)}
+    assert float(bad[3]) / answered["failed"] > 2 * float(good[3]) / answered["success"], "USD an answer"
     assert (bad[-1], good[-1]) == ("failed", "success")
 
 

@@ -216,19 +216,24 @@ def test_retry_after(headers, seconds):
     assert retry_after(headers) == (pytest.approx(seconds, rel=0.01) if seconds else None)
 
 
-def test_a_turn_that_comes_too_late_is_told_as_the_cause(limit, settings):
+def test_the_sdks_pass_on_that_a_turn_comes_too_late(limit, settings):
+    import anthropic
     import openai
 
     from llmkit.limits import LimitTimeout
 
-    tight = limit(1)
-    client = openai.OpenAI(
-        base_url=f"{settings.keyless_url}/openai/v1", api_key="x", max_retries=0, http_client=tight.http_client(wait=1)
-    )
-    client.models.list()
-    with pytest.raises(openai.APIConnectionError) as caught:
+    for sdk, path in ((openai.OpenAI, "openai/v1"), (anthropic.Anthropic, "anthropic")):
+        client = sdk(
+            base_url=f"{settings.keyless_url}/{path}",
+            api_key="x",
+            max_retries=2,
+            http_client=limit(1).http_client(wait=1),
+        )
         client.models.list()
-    assert isinstance(caught.value.__cause__, LimitTimeout)
+        began = time.monotonic()
+        with pytest.raises(LimitTimeout):
+            client.models.list()
+        assert time.monotonic() - began < 10, "nobody tries again in vain"
 
 
 def _call(limit, url, key, calls):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from llmkit.database import conninfo
+from llmkit.database import connected
 
 if TYPE_CHECKING:
-    import psycopg
     from pydantic import BaseModel
 
 Value = TypeVar("Value", bound="BaseModel")
@@ -70,7 +68,7 @@ def quarantine(rejected: OutputRejected, item: str, context: Any, *, conn_id: st
     ``item`` says what was asked about, ``context`` is the task's Airflow context.
     """
     ti = context["ti"]
-    with _connected(conn_id) as connection:
+    with connected(conn_id, "llm_quarantine", _SQL) as connection:
         connection.execute(
             "INSERT INTO llm_quarantine (dag_id, task_id, run_id, map_index, item, answer, errors) "
             "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING",
@@ -83,21 +81,9 @@ def quarantine(rejected: OutputRejected, item: str, context: Any, *, conn_id: st
 def quarantined(dag_id: str, run_id: str, *, conn_id: str = "llm_db") -> list[dict[str, str]]:
     """What a run put into quarantine: ``item``, ``errors`` and ``answer`` of each, by item."""
     query = "SELECT item, errors, answer FROM llm_quarantine WHERE dag_id = %s AND run_id = %s ORDER BY item, id"
-    with _connected(conn_id) as connection:
+    with connected(conn_id, "llm_quarantine", _SQL) as connection:
         rows = connection.execute(query, [dag_id, run_id]).fetchall()
     return [dict(zip(("item", "errors", "answer"), row, strict=True)) for row in rows]
-
-
-@contextmanager
-def _connected(conn_id: str) -> Iterator[psycopg.Connection]:
-    import psycopg
-
-    with psycopg.connect(conninfo(conn_id)) as connection:
-        # Two that create the same table at once would be in each other's way.
-        connection.execute("SELECT pg_advisory_xact_lock(hashtext('llm_quarantine'))")
-        connection.execute(_SQL)
-        connection.commit()
-        yield connection
 
 
 def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
