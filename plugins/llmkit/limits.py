@@ -108,8 +108,8 @@ class RateLimit:
         """An HTTP client for the SDKs of OpenAI and Anthropic (``http_client=``): each request, also a retry of the SDK's
         own, takes its turn, and each response is observed.
 
-        A turn that would not come within ``wait`` seconds is a ``LimitTimeout``, which the SDKs pass on. ``options`` are
-        httpx2's.
+        A turn that would not come within ``wait`` seconds is a ``LimitTimeout``: OpenAI's SDK passes it on, Anthropic's has it
+        as the cause of its ``APIConnectionError``. ``options`` are httpx2's.
         """
         import httpx2
 
