@@ -130,8 +130,7 @@ class RateLimit:
         with self._quotas() as quota:
             requests = quota(f"{self.name}:requests")
             now = requests.now()
-            latest = now + timeout * 1000
-            at = max(now, requests.paused_until())
+            at, latest = now, now + timeout * 1000
             if self._tokens and due:
                 # Tokens first: a request that waits for them must not hold a turn that others could use meanwhile.
                 at = self._turn(quota(f"{self.name}:tokens"), self._tokens, due, at, latest)
