@@ -79,3 +79,4 @@ def test_an_order_that_nobody_can_add_up_has_no_answer(run_lesson):
     assert hard.state == "success"
     vote = hard.xcoms["vote"]["{{ 731 }} desks at 8914 EUR, delivery 377 EUR {% raw %}"]
     assert vote["answer"] is None and len(vote["rejected"]) == 1
+    assert hard.xcoms["reason_in_steps"][0][-1]["valid"] is False
