@@ -13,7 +13,7 @@ a quota of twenty a minute. One way ignores it; the other takes turns, and is do
 | Backoff strategies | `good_way.list_delays`, `good_way.ask_again_later` |
 
 **Try it**: the run ends *failed*, as it should: the log of `bad_way.call_at_once` ends in `RateLimitError`. `compare_ways` has both ways
-side by side: calls, tokens, USD. Trigger it with 20 *Letters*: they fit into the quota, and both ways succeed. keyless' minute lasts
+side by side: calls, tokens, USD. Trigger it with 4 *Letters*: they fit into the quota, and both ways succeed. keyless' minute lasts
 six seconds here (`minute=6s` in the connection's password), so that nobody has to wait.
 
 **In production**: a pool bounds how many calls run, a limiter how many start; use both, and put the limiter where all workers reach
