@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         "--threads",
         type=int,
         default=os.environ.get("KEYLESS_THREADS"),
-        help="threads of the language model (default: the cores, at most 4)",
+        help="threads of the language model (default: KEYLESS_THREADS, or the physical cores less one, from 1 to 4)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     args = parser.parse_args(argv)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import psutil
 import xllamacpp
 
 from keyless.neutral import ContextOverflow, Done, FinishReason, Started, TextDelta, Usage
@@ -57,6 +57,15 @@ class Sampling:
         return options
 
 
+def default_threads() -> int:
+    """Physical cores less one, from 1 to 4.
+
+    llama.cpp's threads wait for each other by spinning. With one for each core, any other busy process holds up all of them.
+    """
+    physical = psutil.cpu_count(logical=False) or 2
+    return min(4, max(1, physical - 1))
+
+
 class Engine:
     """The model in this process. ``SLOTS`` requests decode together; others wait in the order they came."""
 
@@ -66,7 +75,7 @@ class Engine:
         params.n_ctx = CONTEXT_TOKENS * SLOTS
         params.n_parallel = SLOTS
         params.kv_unified = False
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or min(4, os.cpu_count() or 2)
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or default_threads()
         params.cache_ram_mib = 0
         params.verbosity = 0
         # llama.cpp's server always opens a port of its own. It is kept on loopback, used here for the
