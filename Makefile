@@ -40,8 +40,9 @@ costs: install ## What the lessons' calls to models cost, by day, lesson and mod
 test: install ## All tests (ARGS='-n 0 tests/llmkit': those alone, in one process)
 	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: install ## ruff, the prompts and the lock file
+lint: install ## ruff, the rooms, the prompts and the lock file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(UV) lock --check --quiet
+	@PYTHONPATH=.:plugins .venv/bin/lint-imports --no-cache --no-logo
 	@cd plugins && ../.venv/bin/python -m llmkit.prompt_lint
 
 bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle cost)

@@ -13,8 +13,8 @@ from pathlib import Path
 import httpx
 
 from bench import load, parse, quality, speed
-from keyless.embedder import Embedder
-from keyless.engine import Engine
+from keyless.mind.embedder import Embedder
+from keyless.mind.engine import Engine
 from stack.lessons import running
 from stack.settings import REPO, Settings
 

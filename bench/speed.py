@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import httpx
 import numpy as np
 
-from keyless.embedder import Embedder
-from keyless.engine import Engine, Sampling
+from keyless.mind.embedder import Embedder
+from keyless.mind.engine import Engine, Sampling
 
 CHAT = "/openai/v1/chat/completions"
 AUTH = {"Authorization": "Bearer keyless-bench"}

@@ -26,6 +26,12 @@ def main(argv: list[str] | None = None) -> int:
         help="threads of the language model (default: KEYLESS_THREADS, or the physical cores less one, from 1 to 4)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
+    parser.add_argument(
+        "--keep-bodies",
+        action="store_true",
+        default=os.environ.get("KEYLESS_KEEP_BODIES", "0") not in ("0", ""),
+        help="keep what requests said, for GET /_keyless/requests (default: KEYLESS_KEEP_BODIES, else off)",
+    )
     args = parser.parse_args(argv)
     logging.basicConfig(level=args.log_level.upper(), format="%(levelname)s %(name)s: %(message)s")
     # Taken before the models load, so that a taken port is told at once.
@@ -37,7 +43,10 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.write(f"keyless: port {args.port} is taken ({error.strerror}); choose another with --port\n")
         return 1
     config = uvicorn.Config(
-        create_app(args.threads), log_level=args.log_level, access_log=False, timeout_graceful_shutdown=2
+        create_app(args.threads, keep_bodies=args.keep_bodies),
+        log_level=args.log_level,
+        access_log=False,
+        timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listener])
     return 0

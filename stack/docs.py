@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from keyless.keys import DIRECTIVES
+from keyless.http.keys import DIRECTIVES
 from stack.lessons import outline
 from stack.settings import REPO
 

@@ -82,7 +82,7 @@ def keyless_url(running_stack, settings) -> str:
 @pytest.fixture(scope="session")
 def embedder():
     """The sentence model, loaded once."""
-    from keyless.embedder import Embedder
+    from keyless.mind.embedder import Embedder
 
     return Embedder()
 

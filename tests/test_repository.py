@@ -15,29 +15,56 @@ import pytest
 from stack import docs
 from stack.settings import REPO
 
+ROOMS = ("keyless", "stack", "bench", "plugins")
 
-def imported(path: Path) -> set[str]:
-    """Top-level names of everything that a file imports, wherever it does."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return names
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """import-linter with the contracts of ``pyproject.toml``, over the packages in ``folder``."""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(folder / "plugins")])}
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def test_the_rooms_are_apart():
+    done = lint_imports(REPO)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
-    ("room", "never"),
+    ("file", "line", "contract"),
     [
-        ("dags", {"keyless", "stack", "bench"}),
-        ("plugins", {"keyless", "stack", "bench", "dags"}),
-        ("keyless", {"airflow", "llmkit", "stack", "bench"}),
+        ("keyless/mind/tasks.py", "import airflow", "keyless knows neither"),
+        ("keyless/mind/tasks.py", "import starlette", "knows no HTTP server"),
+        ("keyless/mind/tasks.py", "from keyless.http import bodies", "keyless: the process"),
+        ("keyless/http/paging.py", "from keyless.providers.openai import errors", "Only discovery"),
+        ("keyless/app.py", "from keyless.providers import openai", "Only discovery"),
+        ("keyless/providers/cohere/chat.py", "from keyless.providers.openai import errors", "do not know one another"),
+        ("keyless/providers/cohere/chat.py", "from keyless.mind import engine", "through its face"),
+        ("plugins/llmkit/similarity.py", "import keyless", "llmkit is used without"),
+        ("stack/costs.py", "import bench", "runs without the benchmarks"),
     ],
 )
-def test_the_rooms_are_apart(room, never):
-    for path in (REPO / room).rglob("*.py"):
-        assert not imported(path) & never, path
+def test_a_door_in_a_wrong_wall_is_found(tmp_path, file, line, contract):
+    for room in ROOMS:
+        shutil.copytree(REPO / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPO / "pyproject.toml", tmp_path)
+    changed = tmp_path / file
+    changed.write_text(f"{changed.read_text()}\n{line}\n")
+    done = lint_imports(tmp_path)
+    broken = [name for name in done.stdout.split("Broken contracts")[-1].splitlines() if contract in name]
+    assert done.returncode == 1 and broken, done.stdout + done.stderr
+
+
+def test_lessons_reach_keyless_over_http_alone():
+    """``dags/`` is no package that import-linter could read."""
+    for path in (REPO / "dags").glob("*.py"):
+        names = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.split(".")[0])
+        assert not names & {"keyless", "stack", "bench"}, path
 
 
 def test_requirements_are_the_locked_ones():

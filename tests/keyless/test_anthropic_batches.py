@@ -8,7 +8,7 @@ import anthropic
 import pytest
 from shapes import valid
 
-from keyless.prompt_cache import MIN_TOKENS, Breakpoint, Cached, PromptCache
+from keyless.http.prompt_cache import MIN_TOKENS, Breakpoint, Cached, PromptCache
 
 HELLO = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hello there"}]}
 TOOL = {

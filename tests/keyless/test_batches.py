@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from keyless.batches import AT_ONCE, Batches, Item, Job
+from keyless.http.batches import AT_ONCE, Batches, Item, Job
 
 
 async def _until_ended(job: Job) -> None:

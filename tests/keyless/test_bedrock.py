@@ -11,7 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 from shapes import fits_bedrock
 
-from keyless import event_stream, pictures
+from keyless.mind import pictures
+from keyless.providers.bedrock import event_stream
 
 CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 BODIES = {

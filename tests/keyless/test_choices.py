@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from keyless.decide import Decider
+from keyless.mind.decisions import Decider
+from keyless.mind.tasks import closed_choice, understand
 from keyless.neutral import Message
-from keyless.prompts import closed_choice, understand
 
 
 @pytest.mark.parametrize(

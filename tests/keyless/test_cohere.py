@@ -11,7 +11,7 @@ import pytest
 from shapes import valid
 from test_openai_images import data_url
 
-from keyless import pictures
+from keyless.mind import pictures
 
 MODEL = "command-a-03-2025"
 WEATHER = {

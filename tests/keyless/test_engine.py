@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from keyless.engine import CONTEXT_TOKENS, SLOTS, Engine, Sampling
+from keyless.mind.engine import CONTEXT_TOKENS, SLOTS, Engine, Sampling
 from keyless.neutral import ContextOverflow, Done, Started, TextDelta
 
 

@@ -16,7 +16,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyless.app import ROUTES
+from keyless import providers
+from keyless.http.provider import discovered
+from keyless.http.recorder import allowed_hosts
 
 AUTH = {"Authorization": "Bearer any", "x-api-key": "any"}
 HI = [{"role": "user", "content": "Hi"}]
@@ -255,6 +257,9 @@ def test_broken_addresses(http, path):
     assert http.get(path, headers=AUTH).status_code in (200, 400, 404)
 
 
+ROUTES = {provider.name: provider.routes for provider in discovered(providers)}
+
+
 def routes(*methods):
     """Every route of the server for one of these methods, by its pattern."""
     for provider, own in ROUTES.items():
@@ -307,9 +312,50 @@ def test_broken_forms_are_never_a_500(http, path):
 
 
 @pytest.mark.parametrize("path", GOOD)
-def test_the_content_type_does_not_matter(http, path):
-    reply = post(http, path, content=json.dumps(GOOD[path]), headers={"content-type": "text/plain"})
-    assert reply.status_code == 200
+@pytest.mark.parametrize("kind", ["text/plain", "text/plain;application/json", "application/x-www-form-urlencoded", ""])
+def test_json_is_declared_as_json_where_the_provider_insists(http, path, kind):
+    """A web page can send a text to any address without asking first, but nothing that is declared as JSON."""
+    reply = post(http, path, content=json.dumps(GOOD[path]), headers={"content-type": kind})
+    if path.startswith(("/bedrock/", "/ollama/")):
+        assert reply.status_code == 200
+    else:
+        assert reply.status_code == (400 if path.startswith("/openai/") else 415), reply.text
+        assert "Content-Type: application/json" in reply.text
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "Application/JSON", "application/vnd.api+json"])
+def test_json_may_be_declared_in_other_ways(http, kind):
+    path = "/openai/v1/embeddings"
+    assert post(http, path, content=json.dumps(GOOD[path]), headers={"content-type": kind}).status_code == 200
+
+
+FORGED = ["evil.example", "evil.example:11400", "127.0.0.1.evil.example", "localhost.evil.example", ""]
+
+
+@pytest.mark.parametrize("host", FORGED)
+@pytest.mark.parametrize("path", ["/health", "/_keyless/requests", "/openai/v1/models", "/ollama/api/tags", "/none"])
+def test_names_that_are_not_ours_are_refused(http, host, path):
+    """A page whose own name was made to point to loopback sends that name as Host."""
+    reply = http.get(path, headers={**AUTH, "host": host})
+    assert reply.status_code == 400 and "host" in reply.text.lower()
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:11400", "127.0.0.1:1"])
+def test_loopback_s_own_names_are_answered(http, host):
+    assert http.get("/health", headers={"host": host}).status_code == 200
+
+
+def test_a_name_from_the_setting_is_answered(monkeypatch):
+    monkeypatch.setenv("COURSE_HOSTS", " keyless , course.example")
+    assert allowed_hosts() == ["127.0.0.1", "localhost", "keyless", "course.example"]
+    monkeypatch.delenv("COURSE_HOSTS")
+    assert allowed_hosts() == ["127.0.0.1", "localhost"]
+
+
+def test_no_other_origin_is_let_in(http):
+    asked = {"origin": "http://evil.example", "access-control-request-method": "POST"}
+    for reply in (http.options("/openai/v1/chat/completions", headers=asked), http.get("/health", headers=asked)):
+        assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
 @pytest.mark.parametrize("path", [p for p in GOOD if not any(n in p for n in NO_CONTEXT)])

@@ -12,10 +12,10 @@ import pytest
 from google.genai import errors, types
 from pydantic import BaseModel
 
-from keyless import pictures
-from keyless.app import ROUTES
-from keyless.google_generate import ACTIONS
-from keyless.google_wire import as_json_schema
+from keyless.mind import pictures
+from keyless.providers.google import PROVIDER
+from keyless.providers.google.codec import as_json_schema
+from keyless.providers.google.generate import ACTIONS
 
 MODEL = "gemini-2.5-flash"
 
@@ -292,7 +292,7 @@ def test_an_expiry_that_is_none(http, expiry):
 
 
 def test_the_actions_that_an_unknown_one_is_told_are_those_that_are_served():
-    served = {r.path.rpartition("{model}:")[2] for r in ROUTES["google"] if "{model}:" in r.path}
+    served = {r.path.rpartition("{model}:")[2] for r in PROVIDER.routes if "{model}:" in r.path}
     assert served == set(ACTIONS)
 
 

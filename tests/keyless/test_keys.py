@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from keyless.keys import DIRECTIVES, Bucket, Directives, Key, Keys, Share, parse
+from keyless.http.keys import DIRECTIVES, Bucket, Directives, Key, Keys, Share, parse
 from keyless.neutral import BadRequest
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from shapes import valid
 
-from keyless import pictures
+from keyless.mind import pictures
 
 PROMPT = 'A poster in navy and gold, with the words "Summer Sale"'
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 
@@ -11,11 +10,11 @@ import schemas
 from jsonschema import Draft202012Validator, FormatChecker
 
 from bench import quality
-from keyless.decide import Decider
-from keyless.extract import Extractor
-from keyless.fill import Filler
+from keyless.mind.decisions import Decider
+from keyless.mind.extraction import Extractor
+from keyless.mind.filling import Filler
+from keyless.mind.tasks import Task
 from keyless.neutral import BadRequest
-from keyless.prompts import Task
 
 TEXT = """Order A-1001 of 3 May 2025 for Ana Costa in Lisbon: 2 lamps at 49.90 EUR, 1 desk at 399.00 EUR.
 - The lamp is red and flickers.
@@ -55,7 +54,7 @@ def filler(embedder):
         ["", "A sentence. And another one that", "x" * 5000, "\n\n- a\n- b\n", '{"a": "b"}', "  \u0000 ünï ✨ "]
     )
 
-    async def write(prompt: str, max_tokens: int) -> str:
+    def write(prompt: str, max_tokens: int) -> str:
         return next(sayings)
 
     return lambda text, write=write: Filler(
@@ -64,15 +63,12 @@ def filler(embedder):
 
 
 def test_300_schemas_are_always_satisfied(filler):
-    async def main():
-        for seed in range(300):
-            schema = schemas.schema(seed)
-            text = (TEXT, "", "Hello", TEXT * 3)[seed % 4]
-            value = await filler(text, *([] if seed % 5 else [None])).fill(schema)
-            errors = list(Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(value))
-            assert not errors, (seed, errors[0].message, json.dumps(schema), value)
-
-    asyncio.run(main())
+    for seed in range(300):
+        schema = schemas.schema(seed)
+        text = (TEXT, "", "Hello", TEXT * 3)[seed % 4]
+        value = filler(text, *([] if seed % 5 else [None])).fill(schema)
+        errors = list(Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(value))
+        assert not errors, (seed, errors[0].message, json.dumps(schema), value)
 
 
 def test_schemas_over_http_are_satisfied_and_repeat(client):
@@ -97,10 +93,10 @@ def test_schemas_over_http_are_satisfied_and_repeat(client):
 )
 def test_impossible_schemas_are_refused(filler, schema):
     with pytest.raises(BadRequest, match="Invalid schema"):
-        asyncio.run(filler(TEXT).fill(schema))
+        filler(TEXT).fill(schema)
 
 
 @pytest.mark.parametrize("labels", [["yes"], ["no"], ["Yes", "No"], [1, 2, 3], [True, None, "x"]])
 def test_odd_enums_are_answered(filler, labels):
     schema = {"type": "object", "properties": {"a": {"enum": labels}}, "required": ["a"]}
-    assert asyncio.run(filler(TEXT).fill(schema))["a"] in labels
+    assert filler(TEXT).fill(schema)["a"] in labels

@@ -1,0 +1,140 @@
+"""What a prompt is about and what it asks for: the material, the instructions, and the choices it spells out."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from keyless.mind.text import sentences
+from keyless.neutral import Message
+
+_BLOCK = re.compile(r"```[\w-]*\n?(.*?)```|<(\w[\w-]*)>\s*(.*?)\s*</\2>|\"\"\"(.*?)\"\"\"", re.S)
+_LABEL = re.compile(
+    r"(?im)^\s*(?:here is |this is )?(?:the |a |an )?(?:[\w'-]+ ){0,3}(?:text|ticket|message|review|document|input|e-?mail|comment|"
+    r"article|question|invoice|contract|transcript|content|note|notes|headline|feedback|passage|report|diff|code|brief)\s*:\s*"
+)
+_INSTRUCTION = re.compile(
+    r"^(?:please |now |then |your task is to |i want you to |can you |could you )?(?:classify|categori[sz]e|extract|summari[sz]e|label|identify|"
+    r"determine|decide|route|assign|rate|score|analy[sz]e|read|return|respond|reply with|answer with|answer only|output|"
+    r"use|pick|choose|select|find out|tell|translate|rewrite|judge|evaluate|grade|set|parse|fill|produce|generate|you are|"
+    r"do not|only|what is the (?:sentiment|intent|topic|category|priority)|which (?:category|section|team|label)|what kind of)\b",
+    re.I,
+)
+# pydantic-ai asks for a better answer in these words; the material is in the turn before.
+_RETRY = re.compile(
+    r"fix the errors and try again|validation errors?:|please (?:return text|include your response)", re.I
+)
+
+
+@dataclass(frozen=True)
+class Task:
+    """``source`` is the material to work on; ``instructions`` all that says what to do with it."""
+
+    source: str
+    instructions: str
+
+
+def understand(messages: tuple[Message, ...]) -> Task:
+    """Split a conversation into material and instructions.
+
+    Material is the latest question's fenced, tagged or labelled block if it has one, else its sentences that are not
+    commands; the results of tools called since then belong to it too.
+    """
+    systems = [m.text for m in messages if m.role == "system"]
+    asked = [i for i, m in enumerate(messages) if m.role == "user" and m.text.strip()]
+    real = [i for i in asked if not _RETRY.search(messages[i].text)] or asked
+    if not real:
+        return Task("", "\n".join(systems))
+    source, told = _split(messages[real[-1]].text)
+    if pictures := messages[real[-1]].pictures:
+        # With a picture the words are the question, unless they hold material of their own too.
+        told, source = (told, f"{source}\n") if told else ([source], "")
+        source += "\n".join(pictures)
+    results = [m.text for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
+    return Task("\n".join([source, *results]), "\n".join([*systems, *told]))
+
+
+def _split(text: str) -> tuple[str, list[str]]:
+    blocks = [next(g for g in (m.group(1), m.group(3), m.group(4)) if g is not None) for m in _BLOCK.finditer(text)]
+    if any(b.strip() for b in blocks):
+        return "\n".join(b.strip() for b in blocks), [_BLOCK.sub(" ", text).strip()]
+    if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text):
+        # The usual shape: what to do, a colon, and below it the material.
+        return match.group(2), [match.group(1)]
+    if match := _LABEL.search(text):
+        rest = text[match.end() :].strip()
+        before = text[: match.start()].strip()
+        # A label in the middle of a form ("Name: …\nTicket: …") begins nothing; one below an instruction does.
+        if rest and before and any(_INSTRUCTION.match(s) or s.endswith("?") for s in sentences(before)):
+            return rest, [before]
+    told, material = [], []
+    for piece in sentences(text):
+        (told if _INSTRUCTION.match(piece) or piece.endswith(":") else material).append(piece)
+    if not material:
+        # "Classify this ticket: the printer is on fire" on one line.
+        head, _, tail = text.partition(": ")
+        return (tail, [head]) if _INSTRUCTION.match(head) and len(tail.split()) > 1 else (text, [])
+    return "\n".join(material), told
+
+
+def described_labels(labels: list[str], *texts: str) -> dict[str, str]:
+    """Each label with what ``texts`` say it means (``billing: about invoices``, ``billing = …``), or ``""``."""
+    described = dict.fromkeys(labels, "")
+    for label in labels:
+        name = re.escape(label).replace("_", r"[_ ]")
+        pattern = re.compile(
+            rf"(?i)(?:^|[\n;,(]|\s[-*•]\s|[-*•]\s|\. )\s*[`'\"*]*{name}[`'\"*]*\s*(?::|=|→|->| – | — | - |\bmeans\b|\bif\b|\bwhen\b)\s*([^\n;]+)"
+        )
+        for text in texts:
+            if match := pattern.search(text):
+                meaning = match.group(1)
+                # Where labels follow one another on a line, a meaning ends where the next label begins.
+                others = "|".join(re.escape(o) for o in labels if o != label)
+                meaning = re.split(rf"[,.]\s*[`'\"]?(?:{others})[`'\"]?\s*[:=]", meaning)[0] if others else meaning
+                described[label] = meaning.strip(" .,'\"`")
+                break
+    return described
+
+
+def schema_in(text: str) -> dict[str, Any] | None:
+    """The JSON Schema of an object that a prompt spells out ("Answer with JSON that fits this schema: …"), if it does."""
+    if not re.search(r"\bjson\b", text, re.I):
+        return None
+    decoder = json.JSONDecoder()
+    for match in re.finditer(r"\{", text):
+        try:
+            found, _ = decoder.raw_decode(text, match.start())
+        except ValueError:
+            continue
+        if isinstance(found, dict) and isinstance(found.get("properties"), dict):
+            return found
+    return None
+
+
+def closed_choice(task: Task) -> list[str]:
+    """The answers that a plain-text prompt allows ("Answer with one word: yes or no"); empty when it is open."""
+    text = f"{task.instructions}\n{task.source}"
+    asked = re.search(
+        r"(?i)\b(?:answer|reply|respond|return|output|choose|pick|classify|label)\b[^.\n]{0,60}\b(?:only|one of|one word|single word|exactly|just|either|as)\b"
+        r"|\bonly (?:answer|reply|respond|return)\b|\b(?:answer|reply|respond)\b[^.\n]{0,20}\byes or no\b",
+        text,
+    )
+    if asked is None:
+        return []
+    word = r"[`'\"]?[A-Za-z][\w\-]*(?: (?!or\b)[a-z][\w\-]*)?[`'\"]?"
+    listed = re.compile(
+        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*:?\s*({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
+    )
+    # A list where the answer is asked for counts before one that only describes something.
+    for where in (text[asked.start() :].split("\n", 1)[0], text):
+        best: list[str] = []
+        for match in listed.finditer(where):
+            options = [o.strip(" `'\".") for o in re.split(r"\s*(?:,|/|\||\bor\b)\s*(?:or )?", match.group(1))]
+            options = [o for o in options if o]
+            if len(options) > len(best) and all(len(o.split()) <= 3 for o in options):
+                best = options
+        if best:
+            return best
+    return []

@@ -1,0 +1,200 @@
+"""Decides what kind of answer a request gets - tool calls, JSON for a schema, one of a few words, facts, or prose - and makes it.
+
+All of it computes, so it runs in a worker's thread. Prose is left to whoever asks.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from keyless.mind.decisions import Decider
+from keyless.mind.embedder import Embedder
+from keyless.mind.extraction import Extractor
+from keyless.mind.filling import Filler, Writer
+from keyless.mind.tasks import Task, closed_choice, described_labels, schema_in, understand
+from keyless.mind.text import sentences, up_to_last_stop, words
+from keyless.neutral import Message, Request, Tool, ToolCall
+
+ABOUT_THE_RESULTS = 0.5
+"""Cosine similarity from which a sentence is taken to be about what tools returned."""
+# Agent frameworks hand over their answer through a tool; they describe it so.
+_ANSWER_TOOL = re.compile(r"final[ _](?:result|response|answer|output)|ends? (?:this|the) conversation", re.I)
+
+
+@dataclass(frozen=True)
+class Thought:
+    """Calls of tools, or a text that is known already; with neither, the language model answers in its own words."""
+
+    calls: tuple[ToolCall, ...] = ()
+    text: str | None = None
+    is_json: bool = False
+
+
+class Thinker:
+    """Answers requests by decisions and extraction. It holds no state between requests."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._decider = Decider(embedder)
+        self._extractor = Extractor(embedder)
+        self._ids = itertools.count(1)
+
+    def think(self, request: Request, write: Writer) -> Thought:
+        """The answer, as far as it is no prose. ``write`` is asked for the prose inside it.
+
+        Raises ``BadRequest`` for a schema that cannot be filled.
+        """
+        task = understand(request.messages)
+        if calls := self._tool_calls(request, task, write):
+            return Thought(calls=tuple(calls))
+        if (schema := wanted_schema(request, task)) is not None:
+            value = self._filler(task, write).fill(schema or {"type": "object"})
+            return Thought(text=json.dumps(value, ensure_ascii=False), is_json=True)
+        if options := closed_choice(task):
+            material = task.source if len(task.source.split()) > len(options) else f"{task.source} {task.instructions}"
+            return Thought(text=self._pick(material, options, task, _worked_examples(request.messages, options)))
+        if results := tool_results(request.messages):
+            return Thought(text=self._from_results(request, results, write))
+        if pictures := pictures_of(request.messages):
+            # What was measured in the picture, in plain words: the language model would only make things up around it.
+            return Thought(text="\n".join(pictures))
+        return Thought()
+
+    def _pick(self, material: str, options: list[str], task: Task, examples: list[tuple[str, str]]) -> str:
+        if {o.lower() for o in options} == {"yes", "no"}:
+            questions = [s for s in sentences(f"{task.instructions}\n{task.source}") if s.endswith("?")]
+            verdict = self._decider.holds(material, "", questions[0] if questions else task.instructions)
+            return next(o for o in options if (o.lower() == "yes") == verdict)
+        return self._decider.choose(material, described_labels(options, task.instructions), examples)
+
+    def _from_results(self, request: Request, results: list[str], write: Writer) -> str:
+        """Prose that uses what the tools returned; the plain facts where the model leaves them out."""
+        facts = "\n".join(_readable(r) for r in results)
+        question = next((m.text for m in reversed(request.messages) if m.role == "user" and m.text.strip()), "")
+        prompt = f"{question}\n\nHere is what is known:\n{facts}\n\nAnswer the question in one or two sentences with what is known."
+        limit = min(request.max_tokens or 96, 96)
+        text = up_to_last_stop(write(prompt[-20_000:], limit).strip())
+        telling = [w for w in re.findall(r"[\w.,\-]*\d[\w.,\-]*|\b[A-Z]\w{2,}", facts) if w.strip(".,-")]
+        invented = _numbers(text) - _numbers(f"{facts} {question}")
+        used = not _numbers(facts) or _numbers(text) & _numbers(facts)
+        named = not telling or sum(w.strip(".,-") in text for w in telling) * 2 >= min(len(telling), 2)
+        # A number of the results in a sentence about something else is no answer.
+        if text and named and used and not invented and self._decider.alike(text, [facts])[0] >= ABOUT_THE_RESULTS:
+            return text
+        found = "; ".join(line for line in facts.splitlines() if line.strip())
+        return f"Here is what I found: {found}" if telling or not text else f"{text}\n{found}"
+
+    # --- tools ------------------------------------------------------------------------------------
+
+    def _tool_calls(self, request: Request, task: Task, write: Writer) -> list[ToolCall]:
+        if not request.tools or request.tool_choice == "none":
+            return []
+        by_name = {t.name: t for t in request.tools}
+        if request.tool_choice in by_name:
+            forced = by_name[request.tool_choice]
+            return [self._call(forced, task, write)]
+        turn = _this_turn(request.messages)
+        called = {(c.name, json.dumps(c.arguments, sort_keys=True)) for m in turn for c in m.tool_calls}
+        answering = [t for t in request.tools if _ANSWER_TOOL.search(f"{t.name} {t.description}")]
+        working = [t for t in request.tools if t not in answering]
+        question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
+        calls: list[ToolCall] = []
+        used = {name for name, _ in called}
+        must = request.tool_choice == "required" and not answering and not called
+        for part in _parts(question) if request.parallel_tool_calls else [question]:
+            open_tools = [t for t in working if t.name not in used]
+            tool = self._decider.tool(part, open_tools, must=must and not calls)
+            if tool is None and part is not question:
+                continue
+            if tool is not None:
+                call = self._call(tool, Task(part, task.instructions), None, whole=question)
+                if (call.name, json.dumps(call.arguments, sort_keys=True)) not in called:
+                    calls.append(call)
+                    used.add(call.name)
+        if calls:
+            return calls
+        if answering:
+            chosen = self._decider.tool(task.source, answering, must=True) or answering[0]
+            if request.tool_choice == "required" or request.schema is None:
+                return [self._call(chosen, task, write)]
+        if request.tool_choice == "required" and working:
+            tool = self._decider.tool(question, working, must=True)
+            assert tool is not None
+            return [self._call(tool, task, None)]
+        return []
+
+    def _call(self, tool: Tool, task: Task, write: Writer | None, *, whole: str = "") -> ToolCall:
+        arguments = self._filler(task, write).fill(tool.parameters or {"type": "object"})
+        if whole and whole != task.source:
+            # A part of the question may leave out what the rest says ("… and its price?"): then all of it is read.
+            wider = self._filler(Task(whole, ""), None).fill(tool.parameters)
+            arguments = {k: wider[k] if v in ("unknown", 0) and k in wider else v for k, v in arguments.items()}
+        return ToolCall(f"call_{next(self._ids):08d}", tool.name, arguments if isinstance(arguments, dict) else {})
+
+    def _filler(self, task: Task, write: Writer | None) -> Filler:
+        return Filler(self._decider, self._extractor, task, write)
+
+
+def is_plainly_prose(messages: tuple[Message, ...]) -> bool:
+    """Whether the latest question asks for neither JSON nor one of a few words."""
+    task = understand(messages)
+    return schema_in(task.instructions) is None and not closed_choice(task)
+
+
+def wanted_schema(request: Request, task: Task) -> dict[str, Any] | None:
+    """The JSON Schema that the answer has to fit, if there is one: the request's own, or one in the prompt."""
+    return request.schema or schema_in(task.instructions) or request.schema
+
+
+def tool_results(messages: tuple[Message, ...]) -> list[str]:
+    """What tools returned since the latest question."""
+    return [m.text for m in _this_turn(messages) if m.role == "tool"]
+
+
+def pictures_of(messages: tuple[Message, ...]) -> tuple[str, ...]:
+    """What the pictures of the latest question show."""
+    return next((m.pictures for m in reversed(messages) if m.role == "user"), ())
+
+
+def _this_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    last = max((i for i, m in enumerate(messages) if m.role == "user"), default=-1)
+    return messages[last + 1 :]
+
+
+def _worked_examples(messages: tuple[Message, ...], options: list[str]) -> list[tuple[str, str]]:
+    """What was asked earlier in the conversation and answered with one of the options, as few-shot prompts have it."""
+    given = {option.lower(): option for option in options}
+    return [
+        (asked.text, given[word])
+        for asked, answered in itertools.pairwise(messages)
+        if (asked.role, answered.role) == ("user", "assistant")
+        and (word := answered.text.strip(" .\n\"'").lower()) in given
+    ]
+
+
+def _parts(question: str) -> list[str]:
+    """A question and, where it asks for several things, its parts."""
+    parts = [
+        p.strip() for p in re.split(r"(?<=[.?!])\s+|;\s+|,? and (?:also )?(?=\w+ )", question) if len(p.split()) > 1
+    ]
+    return parts if len(parts) > 1 else [question]
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:[.,:]\d+)*", text))
+
+
+def _readable(result: str) -> str:
+    """A tool's JSON as ``key: value`` lines; anything else as it is."""
+    try:
+        value = json.loads(result)
+    except ValueError:
+        return result.strip()
+    if isinstance(value, dict):
+        return "\n".join(f"{words(str(k))}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in value.items())
+    if isinstance(value, list):
+        return "\n".join(_readable(json.dumps(v)) if isinstance(v, dict) else str(v) for v in value)
+    return str(value)
