@@ -161,7 +161,7 @@ def kind_of(wanted: Wanted) -> str:
     if wanted.type in ("number", "integer"):
         return _numeric_kind(wanted)
     # The last word of a name says what it is: an `order date` is a date, a `date code` a code.
-    for text in (wanted.words.split()[-1], wanted.words, wanted.description):
+    for text in (*wanted.words.split()[-1:], wanted.words, wanted.description):
         for kind, pattern in _KIND_WORDS:
             if re.search(rf"(?:^|\s)(?:{pattern})(?:$|\s|[.,])", text, re.I):
                 return kind
@@ -328,7 +328,8 @@ def _value(candidate: Found, field: Wanted) -> Any:
             return dateutil_parser.parse(candidate.text).strftime("%H:%M:%S")
     except (ValueError, OverflowError):
         return None
-    return candidate.text.lstrip("#").strip(" .,;:\"'")
+    found = candidate.text.lstrip("#").strip(" .,;:\"'")
+    return f"https://{found}" if field.format in ("uri", "url") and found.startswith("www.") else found
 
 
 @lru_cache(maxsize=512)

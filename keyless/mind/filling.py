@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-import rstr
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError
-
 from keyless.mind.decisions import Decider
 from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of, to_number
+from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task, described_labels
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
 from keyless.neutral import BadRequest
@@ -57,29 +53,24 @@ class Filler:
         Raises ``BadRequest`` for something that is no JSON Schema, or one that no value could be made for.
         """
         try:
-            Draft202012Validator.check_schema(schema)
             return self._valid(schema)
-        except SchemaError as error:
-            raise BadRequest(f"Invalid schema: {error.message}", param="response_format") from None
         except RecursionError:
             raise BadRequest("Invalid schema: it refers to itself without an end", param="response_format") from None
 
     def _valid(self, schema: Schema) -> Any:
         self.root = schema
-        validator = Draft202012Validator(schema, format_checker=FormatChecker())
+        validator = Validator(schema)
         value = self._value(schema, "", self.task.source, 0)
         if value is _ABSENT:
             value = self._smallest(schema, 0)
         # What was found may break a bound; that part alone falls back to the smallest value that is allowed.
         for _ in range(20):
-            error = next(
-                iter(sorted(validator.iter_errors(value), key=lambda e: len(e.absolute_path), reverse=True)), None
-            )
-            if error is None:
+            fault = validator.deepest_fault(value)
+            if fault is None:
                 return value
-            value = self._repair(value, error)
+            value = self._repair(value, *fault)
         value = self._smallest(schema, 0)
-        if validator.is_valid(value):
+        if validator.accepts(value):
             return value
         raise BadRequest(
             "Invalid schema: no value could be made for it; it uses keywords that are not supported",
@@ -228,12 +219,9 @@ class Filler:
         else:
             values = [self._value(item, name, text, depth + 1)]
         result: list[Any] = []
+        fits = Validator(self._with_defs(item))
         for value in values:
-            if (
-                value is not _ABSENT
-                and value not in result
-                and Draft202012Validator(self._with_defs(item)).is_valid(value)
-            ):
+            if value is not _ABSENT and value not in result and fits.accepts(value):
                 result.append(value)
         for attempt in range(50):
             if len(result) >= low:
@@ -365,11 +353,9 @@ class Filler:
         return text.strip()
 
     def _by_pattern(self, pattern: str, text: str) -> Any:
-        for piece in re.findall(r"\S+", text):
-            candidate = piece.strip(".,;:!?()\"'")
-            if re.search(pattern, candidate):
-                return candidate
-        return _ABSENT
+        wanted = Pattern(pattern)
+        candidates = (piece.strip(".,;:!?()\"'") for piece in re.findall(r"\S+", text))
+        return next((c for c in candidates if wanted.found_in(c)), _ABSENT)
 
     # --- schema plumbing --------------------------------------------------------------------------
 
@@ -418,9 +404,8 @@ class Filler:
         plain = schema.get("type") == "string" and not ({"enum", "const", "pattern"} & schema.keys())
         return plain and not _is_prose(schema, name)
 
-    def _repair(self, value: Any, error: Any) -> Any:
-        path = list(error.absolute_path)
-        replacement = self._smallest(error.schema if isinstance(error.schema, dict) else {}, 0)
+    def _repair(self, value: Any, path: list[str | int], broken: Any) -> Any:
+        replacement = self._smallest(broken if isinstance(broken, dict) else {}, 0)
         if not path:
             return replacement
         parent = value
@@ -519,12 +504,7 @@ _FORMAT_DEFAULTS = {
 def _string_within(schema: Schema, variant: int) -> str:
     if pattern := schema.get("pattern"):
         low, high = schema.get("minLength", 0), schema.get("maxLength", math.inf)
-        for seed in range(200):
-            # Seeded, so that the same request gets the same answer.
-            made = rstr.Rstr(random.Random(seed + 1000 * variant)).xeger(pattern)
-            if low <= len(made) <= high and re.search(pattern, made):
-                return made
-        return ""
+        return Pattern(pattern).example(variant, shortest=low, longest=high)
     if default := _FORMAT_DEFAULTS.get(schema.get("format", "")):
         return default.format(today=date.today().isoformat(), variant=variant % 10)
     plain = "unknown" if not variant else f"unknown {variant + 1}"

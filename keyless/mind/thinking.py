@@ -131,11 +131,16 @@ class Thinker:
         if whole and whole != task.source:
             # A part of the question may leave out what the rest says ("… and its price?"): then all of it is read.
             wider = self._filler(Task(whole, ""), None).fill(tool.parameters)
-            arguments = {k: wider[k] if v in ("unknown", 0) and k in wider else v for k, v in arguments.items()}
+            arguments = {k: wider[k] if _is_gap(v) and k in wider else v for k, v in arguments.items()}
         return ToolCall(f"call_{next(self._ids):08d}", tool.name, arguments if isinstance(arguments, dict) else {})
 
     def _filler(self, task: Task, write: Writer | None) -> Filler:
         return Filler(self._decider, self._extractor, task, write)
+
+
+def _is_gap(value: Any) -> bool:
+    """Whether this is what an argument gets of which the text says nothing. False is equal to 0, and is an answer."""
+    return value == "unknown" or (value == 0 and not isinstance(value, bool))
 
 
 def is_plainly_prose(messages: tuple[Message, ...]) -> bool:

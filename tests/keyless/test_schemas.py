@@ -1,0 +1,132 @@
+"""Schemas are hostile input: patterns in linear time, no address opened, odd names and values answered."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+
+import pytest
+
+from keyless.mind.decisions import Decider
+from keyless.mind.extraction import Extractor
+from keyless.mind.filling import Filler
+from keyless.mind.schemas import Pattern, Validator
+from keyless.mind.tasks import Task
+from keyless.mind.thinking import Thinker
+from keyless.neutral import BadRequest, Tool
+
+BACKTRACKS = ["^(a+)+$", "^(a|a)*$", "(.*)*x", r"^(\w+\s?)*$", "(x+x+)+y"]
+HOSTILE = "a" * 3000 + "! " + "x" * 3000 + " " + "a b " * 1000
+
+
+@pytest.fixture(scope="module")
+def fill(embedder):
+    def filled(schema, text="", write=lambda prompt, most: "A sentence."):
+        return Filler(Decider(embedder), Extractor(embedder), Task(text, "Fill in the form."), write).fill(schema)
+
+    return filled
+
+
+def an_object(**properties):
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+@pytest.mark.parametrize("pattern", BACKTRACKS)
+@pytest.mark.parametrize("where", ["string", "additional", "names", "mapping"])
+def test_a_pattern_that_backtracks_is_answered(fill, pattern, where):
+    schema = {
+        "string": an_object(code={"type": "string", "pattern": pattern}),
+        "additional": {**an_object(**{"a" * 60 + "!": {"type": "string"}}), "patternProperties": {pattern: {}},
+                       "additionalProperties": False},
+        "names": {**an_object(code={"type": "string"}), "propertyNames": {"pattern": f"({pattern})|code"}},
+        "mapping": {"type": "object", "patternProperties": {pattern: {"type": "string"}}, "additionalProperties": {}},
+    }[where]  # fmt: skip
+    done = threading.Event()
+
+    def work():
+        try:
+            value = fill(schema, HOSTILE + "\n" + "a" * 30 + ": x")
+            assert Validator(schema).accepts(value)
+        except BadRequest:
+            pass
+        done.set()
+
+    # A daemon, because a pattern that backtracks would not even end with the test run.
+    threading.Thread(target=work, daemon=True).start()
+    assert done.wait(60), "still at it"
+
+
+@pytest.mark.parametrize("pattern", ["(?=a)b", "(?<!a)b", r"(a)\1", "(a{1000}){1000}", "a{2,1}", "("])
+def test_what_cannot_be_linear_is_refused(http, pattern):
+    schema = {"name": "x", "schema": an_object(code={"type": "string", "pattern": pattern})}
+    body = {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "Invent a code."}],
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    reply = http.post("/openai/v1/chat/completions", json=body, headers={"authorization": "Bearer any"})
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert error["type"] == "invalid_request_error" and error["param"] == "response_format"
+    assert json.dumps(pattern)[1:-1] in error["message"] and "linear time" in error["message"]
+
+
+@pytest.mark.parametrize("pattern", [r"^[A-Z]{3}-\d{4}$", r"^(yes|no)$", r"\d+\.\d{2}", "^((a*)*)*b$", r"^\p{L}+$"])
+def test_made_strings_match_and_stay_short(pattern):
+    made = Pattern(pattern).example(0)
+    assert made == "" if r"\p" in pattern else Pattern(pattern).found_in(made)
+    assert len(made) < 10_000 and made == Pattern(pattern).example(0)
+
+
+def test_a_pattern_s_match_in_the_text_is_taken(fill):
+    schema = an_object(code={"type": "string", "pattern": r"^[A-Z]{3}-\d{4}$"})
+    assert fill(schema, "The part XKJ-2044, please, not xkj-1.") == {"code": "XKJ-2044"}
+
+
+def test_no_address_is_opened():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0.2)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/schema.json"
+        with pytest.raises(BadRequest, match="Invalid schema"):
+            Validator({"$ref": address})
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
+@pytest.mark.parametrize("name", ["_", "__", "-", "", " ", "_id_", "a_"])
+@pytest.mark.parametrize("kind", ["string", "number", "integer", "boolean", "array", "object"])
+def test_odd_names_are_answered(fill, name, kind):
+    schema = an_object(**{name: {"type": kind}})
+    assert Validator(schema).accepts(fill(schema, "Order 12 of 3 May for Ana Costa."))
+
+
+def test_a_time_needs_no_offset(fill):
+    schema = an_object(start_time={"type": "string", "format": "time"})
+    assert fill(schema, "We start at 14:30 sharp.") == {"start_time": "14:30:00"}
+
+
+def test_an_address_gets_its_scheme(fill):
+    schema = an_object(website={"type": "string", "format": "uri"})
+    assert fill(schema, "See www.example.org/lamps for more.") == {"website": "https://www.example.org/lamps"}
+
+
+def test_false_is_an_answer_and_no_gap(embedder):
+    """A part of a question that answers "no" is not overruled by the whole of it."""
+    thinker = Thinker(embedder)
+    tool = Tool(
+        "set_alarm", "Set the alarm", an_object(urgent={"type": "boolean", "description": "whether it is urgent"})
+    )
+    wider = iter([{"urgent": False}, {"urgent": True}])
+    thinker._filler = lambda task, write: type("F", (), {"fill": lambda self, schema: next(wider)})()
+    call = thinker._call(tool, Task("Set the alarm, it is not urgent.", ""), None, whole="Set the alarm. Is it urgent?")
+    assert call.arguments == {"urgent": False}
+
+
+@pytest.mark.parametrize("gap", ["unknown", 0, 0.0])
+def test_a_gap_is_filled_from_the_whole_question(embedder, gap):
+    thinker = Thinker(embedder)
+    values = iter([{"price": gap}, {"price": 12}])
+    thinker._filler = lambda task, write: type("F", (), {"fill": lambda self, schema: next(values)})()
+    call = thinker._call(Tool("find", "Find"), Task("Find it", ""), None, whole="Find it for 12")
+    assert call.arguments == {"price": 12}
