@@ -39,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
         PORT=str(free_port()),
         KEYLESS_PORT=str(free_port()),
         KEYLESS="1",
+        # So that tests see what the model was told, and with which settings.
+        KEYLESS_KEEP_BODIES="1",
         AIRFLOW_HOME=str(state / "airflow"),
     )
     os.environ.pop("COURSE_DAGS", None)
@@ -97,7 +99,11 @@ def dagbag(running_stack, settings):
 
 @dataclass
 class Run:
-    """A finished run: task states, XComs by task (mapped ones as lists), what keyless received, and all that was logged."""
+    """A finished run: task states, XComs by task (mapped ones as lists), what keyless received, and all that was logged.
+
+    Each of ``requests`` has in ``asked`` what the model was told, in one form for all providers: ``system``, ``messages``,
+    ``tools``, ``schema``, ``temperature``, ``max_tokens``, ``seed`` and the other settings; ``texts`` where it embeds.
+    """
 
     state: str
     tasks: dict[str, str]

@@ -74,6 +74,12 @@ def _shown(key: str) -> str | None:
     return key if key == "keyless" or key.startswith("keyless:") else f"{key[:4]}…"
 
 
+def _masked(header: str) -> str:
+    """What kind of credential a header carries, and its beginning."""
+    scheme, space, secret = header.partition(" ")
+    return f"{scheme} {secret[:4]}…" if space else f"{header[:4]}…"
+
+
 class Journal:
     """The last ``KEPT`` requests, oldest first. Keys and the headers that carry them are cut to their first characters."""
 
@@ -85,7 +91,7 @@ class Journal:
 
     def open(self, provider: str, method: str, path: str, headers: dict[str, str], key: str = "") -> Entry:
         """Begin an entry. ``key`` is an API key that did not come in a header."""
-        shown = {k: v for k, v in headers.items() if k not in _HIDDEN}
+        shown = {k: _masked(v) if k in _HIDDEN else v for k, v in headers.items()}
         entry = Entry(next(self._ids), provider, method, path, key=_shown(api_key(headers) or key), headers=shown)
         self._entries.append(entry)
         return entry
