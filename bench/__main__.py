@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from bench import load, parse, quality, speed
+from bench import company, load, parse, quality, speed
 from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine
 from stack.lessons import running
@@ -40,6 +40,19 @@ def speeds(client: httpx.Client) -> None:
     say(
         f"embeddings/s: {embedded.through:.0f} through keyless, {embedded.direct:.0f} with onnxruntime direct: ratio {embedded.ratio:.2f}"
     )
+
+
+def in_company(url: str) -> None:
+    """What a long extraction costs everybody else, and busy processes the language model."""
+    found = company.beside_an_extraction(url)
+    say(
+        f"beside an extraction from 20,000 characters ({found.extraction:.1f} s): /health answers in {found.health_median:.0f} ms (median), "
+        f"{found.health_worst:.0f} ms (worst; bar: 50); another client's stream {found.stream_beside:.0f} tokens/s of {found.stream_alone:.0f} alone: "
+        f"ratio {found.stream_beside / found.stream_alone:.2f}"
+    )
+    idle, *beside = (company.tokens_beside(url, processes) for processes in (0, 1, 2))
+    one, two = (f"{tokens:.0f} ({tokens / idle:.2f})" for tokens in beside)
+    say(f"tokens/s with no busy process beside it {idle:.0f}, with one {one}, with two {two}")
 
 
 def loads(url: str, requests: int) -> None:
@@ -92,6 +105,7 @@ def main() -> int:
     settings = Settings.load()
     with running(settings), httpx.Client(base_url=settings.keyless_url, timeout=120, trust_env=False) as client:
         speeds(client)
+        in_company(settings.keyless_url)
         loads(settings.keyless_url, 10_000 if "stack" in sys.argv else 1_000)
         parses()
         qualities(client)

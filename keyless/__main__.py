@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
         "--threads",
         type=int,
         default=os.environ.get("KEYLESS_THREADS"),
-        help="threads of the language model (default: KEYLESS_THREADS, or the physical cores less one, from 1 to 4)",
+        help="threads of the language model (default: KEYLESS_THREADS, else the physical cores, from the third on less one, at most 4)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.add_argument(

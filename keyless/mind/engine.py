@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,12 @@ from typing import Any
 
 import httpx
 import psutil
+
+# llama.cpp's threads wait for each other many times a token, and OpenMP lets them spin meanwhile: some hundred thousand
+# turns, for which a thread that another process keeps off its core holds up all others. After 300 turns they sleep instead.
+# To be said before OpenMP is loaded. See "in company" in the benchmarks.
+os.environ.setdefault("GOMP_SPINCOUNT", "300")
+
 import xllamacpp
 
 from keyless.mind.weights import package_dir
@@ -58,12 +65,9 @@ class Sampling:
 
 
 def default_threads() -> int:
-    """Physical cores less one, from 1 to 4.
-
-    llama.cpp's threads wait for each other by spinning. With one for each core, any other busy process holds up all of them.
-    """
+    """As many as there are physical cores; of three and more one is left to the others, and more than four bring nothing."""
     physical = psutil.cpu_count(logical=False) or 2
-    return min(4, max(1, physical - 1))
+    return physical if physical < 3 else min(4, physical - 1)
 
 
 class Engine:

@@ -25,10 +25,12 @@ _CODES = "EUR|USD|GBP|JPY|CHF|SEK|NOK|DKK|PLN|CZK|INR|CNY|AUD|CAD|NZD|BRL|MXN|ZA
 _CURRENCY = rf"(?:\b(?:{_CODES})\b|[€$£¥₹]|\b(?:euros?|dollars?|pounds?|yen|rupees?|francs?|krona|krone|zloty)\b)"
 _NUMBER = r"(?<![\w.,])[-−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w,])|(?<![\w.,])[-−]?\d{1,3}(?:\.\d{3})+,\d+(?!\w)|(?<![\w.,])[-−]?\d+(?:\.\d+)?(?![\w-])"
 _SCALE = r"(?:\s?(?:thousand|million|billion)\b)?"
-_CAP = r"[A-ZÀ-ÖØ-Þ][\w'’À-ÿ]*"
+# No word is longer. Here and below, repetitions that may begin anywhere are bounded or begin at an edge: the time to search
+# a text must grow no faster than the text.
+_CAP = r"[A-ZÀ-ÖØ-Þ][\w'’À-ÿ]{0,40}"
 
 _PATTERNS: dict[str, re.Pattern[str]] = {
-    "email": re.compile(r"[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+"),
+    "email": re.compile(r"(?<![\w.+\-])[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+"),
     "url": re.compile(r"https?://[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]|\bwww\.[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]", re.I),
     "date": re.compile(
         rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\.?,?(?: \d{{4}})?\b"
@@ -38,9 +40,9 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "time": re.compile(r"\b(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?\b(?:\s?[ap]m\b)?|\b(?:1[0-2]|[1-9])\s?[ap]m\b", re.I),
     "phone": re.compile(r"(?<![\w.\-])(?:\+|0)\d[\d\s()/\-]{5,}\d(?!\w)|\(\d{3}\) ?\d{3}-\d{4}|(?<![\w\-])\d{3}-\d{3,4}-\d{4}\b"),
     "money": re.compile(rf"{_CURRENCY}\s?(?:{_NUMBER}|\d[\d,.]*\d){_SCALE}|(?:{_NUMBER}){_SCALE}\s?{_CURRENCY}|(?<!\w)[€$£¥₹]\d[\d,.]*", re.I),
-    "percent": re.compile(r"[-−]?\d+(?:\.\d+)?\s?(?:%|percent\b|per cent\b)", re.I),
+    "percent": re.compile(r"[-−]?(?<!\d)\d+(?:\.\d+)?\s?(?:%|percent\b|per cent\b)", re.I),
     "number": re.compile(_NUMBER + _SCALE, re.I),
-    "code": re.compile(r"\b(?=[\w\-]*\d)[A-Z0-9]+(?:-[A-Z0-9]+)+\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}[A-Z0-9]*\b|#\d+|\b\d{3,}\b"),
+    "code": re.compile(r"\b(?=[\w\-]{0,60}\d)[A-Z0-9]{1,40}(?:-[A-Z0-9]{1,40}){1,8}\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}[A-Z0-9]*\b|#\d+|\b\d{3,}\b"),
     "company": re.compile(rf"{_CAP}(?:[ &\-]+{_CAP}){{0,4}},? (?:Inc|Ltd|LLC|GmbH|AG|AS|SA|SAS|BV|NV|AB|Oy|Corp|Co|PLC|plc|Corporation|Limited|Company|Group|Bank|KG|SE|SpA)\b\.?"),
     "person": re.compile(rf"(?<![\w])(?:(?:Mr|Mrs|Ms|Dr|Prof)\.? )?{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
     "place": re.compile(rf"(?:(?<=\bin )|(?<=\bfrom )|(?<=\bto )|(?<=\bnear )|(?<=\bvia )|(?<=\bleft )|(?<=\breached )|(?<=\bvisit )|(?<=\bleaving )){_CAP}(?: {_CAP})?"),
@@ -372,7 +374,7 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, l
 def _labelled(text: str) -> list[Found]:
     """The right-hand sides of ``Key: value`` and ``(key)``-free definitions, as candidates of kind ``labelled``."""
     pattern = re.compile(
-        r"(?:^|(?<=[.;\n] )|(?<=\n))\s*(?:[-*•]\s*)?[A-Za-z][\w /#.\-]{0,40}?\s*[:=][ \t]*([^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
+        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[A-Za-z][\w /#.\-]{0,40}?\s*[:=][ \t]*([^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
         re.M,
     )
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from typing import Any
 from keyless.mind.text import sentences
 from keyless.neutral import Message
 
-_BLOCK = re.compile(r"```[\w-]*\n?(.*?)```|<(\w[\w-]*)>\s*(.*?)\s*</\2>|\"\"\"(.*?)\"\"\"", re.S)
+_OPENING = re.compile(r"```[\w-]*\n?|<(\w[\w-]*)>|\"\"\"")
+_MOST_BRACES = 200
+"""A prompt that spells out a schema does so before its 200th brace; to look at every one would take for ever."""
 _LABEL = re.compile(
-    r"(?im)^\s*(?:here is |this is )?(?:the |a |an )?(?:[\w'-]+ ){0,3}(?:text|ticket|message|review|document|input|e-?mail|comment|"
+    r"(?im)^[ \t]*(?:here is |this is )?(?:the |a |an )?(?:[\w'-]+ ){0,3}(?:text|ticket|message|review|document|input|e-?mail|comment|"
     r"article|question|invoice|contract|transcript|content|note|notes|headline|feedback|passage|report|diff|code|brief)\s*:\s*"
 )
 _INSTRUCTION = re.compile(
@@ -57,9 +60,9 @@ def understand(messages: tuple[Message, ...]) -> Task:
 
 
 def _split(text: str) -> tuple[str, list[str]]:
-    blocks = [next(g for g in (m.group(1), m.group(3), m.group(4)) if g is not None) for m in _BLOCK.finditer(text)]
-    if any(b.strip() for b in blocks):
-        return "\n".join(b.strip() for b in blocks), [_BLOCK.sub(" ", text).strip()]
+    blocks, around = _blocks(text)
+    if any(blocks):
+        return "\n".join(blocks), [around]
     if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text):
         # The usual shape: what to do, a colon, and below it the material.
         return match.group(2), [match.group(1)]
@@ -79,13 +82,34 @@ def _split(text: str) -> tuple[str, list[str]]:
     return "\n".join(material), told
 
 
+def _blocks(text: str) -> tuple[list[str], str]:
+    """What stands in fences, tags and triple quotes, and the text around them."""
+    blocks: list[str] = []
+    around: list[str] = []
+    unclosed: set[str] = set()
+    end = 0
+    for opening in _OPENING.finditer(text):
+        closing = f"</{opening.group(1)}>" if opening.group(1) else opening.group()[:3]
+        # One pattern for the whole block would look for the end of every tag that is never closed.
+        if opening.start() < end or closing in unclosed:
+            continue
+        at = text.find(closing, opening.end())
+        if at < 0:
+            unclosed.add(closing)
+            continue
+        blocks.append(text[opening.end() : at].strip())
+        around.append(text[end : opening.start()])
+        end = at + len(closing)
+    return blocks, " ".join([*around, text[end:]]).strip()
+
+
 def described_labels(labels: list[str], *texts: str) -> dict[str, str]:
     """Each label with what ``texts`` say it means (``billing: about invoices``, ``billing = …``), or ``""``."""
     described = dict.fromkeys(labels, "")
     for label in labels:
         name = re.escape(label).replace("_", r"[_ ]")
         pattern = re.compile(
-            rf"(?i)(?:^|[\n;,(]|\s[-*•]\s|[-*•]\s|\. )\s*[`'\"*]*{name}[`'\"*]*\s*(?::|=|→|->| – | — | - |\bmeans\b|\bif\b|\bwhen\b)\s*([^\n;]+)"
+            rf"(?i)(?:^|[\n;,(]|\s[-*•]\s|[-*•]\s|\. )[ \t]*[`'\"*]*{name}[`'\"*]*\s*(?::|=|→|->| – | — | - |\bmeans\b|\bif\b|\bwhen\b)\s*([^\n;]+)"
         )
         for text in texts:
             if match := pattern.search(text):
@@ -103,10 +127,10 @@ def schema_in(text: str) -> dict[str, Any] | None:
     if not re.search(r"\bjson\b", text, re.I):
         return None
     decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", text):
+    for match in itertools.islice(re.finditer(r"\{", text), _MOST_BRACES):
         try:
             found, _ = decoder.raw_decode(text, match.start())
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(found, dict) and isinstance(found.get("properties"), dict):
             return found
@@ -125,7 +149,7 @@ def closed_choice(task: Task) -> list[str]:
         return []
     word = r"[`'\"]?[A-Za-z][\w\-]*(?: (?!or\b)[a-z][\w\-]*)?[`'\"]?"
     listed = re.compile(
-        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*:?\s*({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
+        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*(?::\s*)?({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
     )
     # A list where the answer is asked for counts before one that only describes something.
     for where in (text[asked.start() :].split("\n", 1)[0], text):

@@ -1,0 +1,69 @@
+"""Whatever a prompt says, the time to look through it grows no faster than the prompt does, and nothing breaks."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from keyless.mind import extraction, tasks, text
+from keyless.neutral import Message
+
+UNITS = [
+    "<a>", "</a>", "``", "```", '"', '"""', "{", '{"a":', "[", "\n", " ", "\t", "\n a", "a, ", "a or ", "either ", "only ",
+    "answer with ", "Aa ", "A", "Aa", "1", "1.", "1,", "1,111", "-", "-a", "A1-", "a.", "a@", "a@a.", "+1 ", "(1", "www.",
+    "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b",
+]  # fmt: skip
+
+
+def look_through(prompt: str) -> None:
+    """All that is looked for in a prompt without a model."""
+    task = tasks.understand((Message("user", prompt),))
+    tasks.closed_choice(task)
+    tasks.schema_in(f"json {task.instructions} {task.source}")
+    tasks.described_labels(["red", "green"], prompt)
+    text.sentences(prompt), text.words(prompt), text.pieces(prompt), text.up_to_last_stop(prompt)
+    for kind in extraction._PATTERNS:
+        extraction.find_all(kind, prompt)
+    extraction._labelled(prompt)
+
+
+def seconds(prompt: str) -> float:
+    best = float("inf")
+    for _ in range(3):
+        began = time.perf_counter()
+        look_through(prompt)
+        best = min(best, time.perf_counter() - began)
+    return best
+
+
+@pytest.mark.parametrize("around", ["json {}", "answer only with one of {}", "Extract: {} x"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_twice_the_prompt_takes_about_twice_as_long(unit, around):
+    small, large = (around.format(unit * (size // len(unit))) for size in (6_000, 24_000))
+    # Four times as much: quadratic would be sixteen times. What takes milliseconds measures the clock and the machine.
+    assert seconds(large) < max(8 * seconds(small), 0.05), "not linear"
+
+
+def test_a_block_is_found_beside_tags_that_are_never_closed():
+    task = tasks.understand((Message("user", "Sum up <b> this: <text>\n The lamp.\n</text> and <i> nothing else."),))
+    assert task.source == "The lamp." and "nothing else" in task.instructions
+
+
+@pytest.mark.parametrize(
+    ("prompt", "source"),
+    [
+        ("Sum up.\n```text\nOne.\n```\nThen\n```\nTwo.\n```", "One.\nTwo."),
+        ('Sum up """ One. """', "One."),
+        ("Sum up <a-b>One. <c>Two.</c></a-b>", "One. <c>Two.</c>"),
+        ("<empty></empty> <full>One.</full> Sum up", "\nOne."),
+    ],
+)
+def test_blocks(prompt, source):
+    assert tasks.understand((Message("user", prompt),)).source == source
+
+
+def test_braces_without_an_end_are_no_schema():
+    assert tasks.schema_in("json " + '{"a":' * 4000) is None
+    found = tasks.schema_in('Answer with JSON like {this}: {"type": "object", "properties": {"a": {"type": "string"}}}')
+    assert found is not None and "a" in found["properties"]
