@@ -43,7 +43,7 @@ test: install ## All tests (ARGS='-n 0 tests/llmkit': those alone, in one proces
 lint: install ## ruff, the rooms, the prompts and the lock file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(UV) lock --check --quiet
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports --no-cache --no-logo
-	@cd plugins && ../.venv/bin/python -m llmkit.prompt_lint
+	@cd plugins && ../.venv/bin/python -m llmkit.prompts.lint
 
 bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle cost)
 	@.venv/bin/python -m bench $(ARGS)

@@ -30,7 +30,8 @@ from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Connection, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from llmkit import engine_bench, prompts
+from llmkit import prompts
+from llmkit.course import engine_bench
 from llmkit.operators import OpenAIChatOperator
 
 REPO = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ lines of the prompt come from the frame, and `refuse_bad_values` four errors tha
 
 **In production**: give a template typed variables and never the whole context of a task. Values are data: they belong behind
 the instructions and between marks, and a sandboxed template cannot be left by them; it cannot keep a model from obeying them,
-which is what guardrails are for. Run `python -m llmkit.prompt_lint` in CI.
+which is what guardrails are for. Run `python -m llmkit.prompts.lint` in CI.
 """
 
 import json

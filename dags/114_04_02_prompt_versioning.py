@@ -30,8 +30,8 @@ from pathlib import Path
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Label, Param, TaskGroup, TriggerRule, dag, task
 
-from llmkit import ab, prompts
-from llmkit import prompt_releases as releases
+from llmkit import prompts
+from llmkit.prompts import ab, releases
 
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
 PROMPT, COURSE = "sort_ticket", "the course"

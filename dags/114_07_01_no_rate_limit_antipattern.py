@@ -143,7 +143,7 @@ def no_rate_limit_antipattern() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(**context) -> str:
         """Cost explosion risks: the same letters, the same quota, two bills."""
-        from llmkit import side_by_side
+        from llmkit.course import side_by_side
 
         return side_by_side.table(context, bad_way="bad_way.call_at_once", good_way="good_way.count_answers")
 

@@ -122,7 +122,7 @@ def unbounded_tokens_antipattern() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(**context) -> str:
         """Cost overruns: what each way used, and what came of it."""
-        from llmkit import side_by_side
+        from llmkit.course import side_by_side
 
         return side_by_side.table(context, bad_way="bad_way.read_whole", good_way="good_way.read_until_cap")
 

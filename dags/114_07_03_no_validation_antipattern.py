@@ -148,7 +148,7 @@ def no_validation_antipattern() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(**context) -> str:
         """Downstream failures: the price of checking is a call for each answer that cannot be read."""
-        from llmkit import side_by_side
+        from llmkit.course import side_by_side
 
         return side_by_side.table(context, bad_way="bad_way.write_rows", good_way="good_way.write_rows")
 

@@ -141,7 +141,7 @@ def hardcoded_prompts_antipattern() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(**context) -> str:
         """Prompt templating: as many calls, and answers that can be relied on."""
-        from llmkit import side_by_side
+        from llmkit.course import side_by_side
 
         return side_by_side.table(context, bad_way="bad_way.sort_phone", good_way="good_way.change_prompt")
 

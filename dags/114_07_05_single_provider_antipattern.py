@@ -124,7 +124,7 @@ def single_provider_antipattern() -> None:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(**context) -> str:
         """No fallback: the same outage, and an answer for every ticket on one side."""
-        from llmkit import side_by_side
+        from llmkit.course import side_by_side
 
         return side_by_side.table(context, bad_way="bad_way.sort_tickets", good_way="good_way.count_providers")
 

@@ -100,7 +100,7 @@ def test_ruff_is_content():
 
 def test_airflow_does_not_run_llmkit_s_modules_as_plugins(tmp_path):
     """Airflow runs every file below plugins/ that is not ignored as a module named by its stem."""
-    script = "import sys, airflow.plugins_manager as p; p.ensure_plugins_loaded(); print({'prompts', 'limits'} & set(sys.modules))"
+    script = "import sys, airflow.plugins_manager as p; p.ensure_plugins_loaded(); print({'library', 'tokens', 'http_tap'} & set(sys.modules))"
 
     def loaded(plugins: Path) -> str:
         env = {**os.environ, "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins), "AIRFLOW_HOME": str(tmp_path)}

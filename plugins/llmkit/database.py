@@ -37,7 +37,7 @@ def connected(conn_id: str, table: str, create: str, **more: str | int) -> Itera
     """
     import psycopg
 
-    with psycopg.connect(conninfo(conn_id, connect_timeout=10, **more), autocommit=True) as connection:
+    with psycopg.connect(conninfo(conn_id, **{"connect_timeout": 10, **more}), autocommit=True) as connection:
         found = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
         if not found or not found[0]:
             with connection.transaction():

@@ -23,7 +23,7 @@ def run_lesson(run_dag, settings):
 
 def _received(run) -> frozenset:
     """Calls to models that keyless received in a run, each with how often: provider, model, status, tokens."""
-    from llmkit import replies
+    from llmkit.ledger import replies
 
     calls: Counter = Counter()
     for request in run.requests:

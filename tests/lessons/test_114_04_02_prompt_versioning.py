@@ -58,6 +58,6 @@ def test_a_rollback_is_in_force_at_once_and_in_the_next_run(run, run_lesson):
     assert after.xcoms["library.show_current"]["production"] == 2, "what was kept is what the next run finds"
     assert after.state == "success" and after.tasks["rollout.promote_candidate"] == "skipped"
     # As it was, for whoever runs the lesson next.
-    from llmkit import prompt_releases
+    from llmkit.prompts import releases
 
-    prompt_releases.rollback(prompts.load("sort_ticket", 2), who="test", why="the end")
+    releases.rollback(prompts.load("sort_ticket", 2), who="test", why="the end")

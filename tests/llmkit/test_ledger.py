@@ -7,7 +7,14 @@ import gc
 import gzip
 import json
 import logging
+import os
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import suppress
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 
 import boto3
@@ -15,8 +22,10 @@ import httpx
 import openai
 import pytest
 
-from llmkit import http_tap, ledger, prices, replies
+from llmkit import ledger, prices
+from llmkit.ledger import http_tap, replies, table, tasks, usage
 
+REPO = Path(__file__).resolve().parents[2]
 ASKED = [{"role": "user", "content": "Hi"}]
 CHAT = {"model": "gpt-4o", "messages": ASKED, "max_tokens": 3}
 USAGE = {"stream": True, "stream_options": {"include_usage": True}}
@@ -95,6 +104,7 @@ UNPRICED = {"cohere rerank", "gemini embed", "vertex embed", "ollama chat", "oll
 def nothing_left_over():
     """A stream that an earlier test left open is noted when it is collected: now, and not in one of the spools below."""
     gc.collect()
+    http_tap.flush()
 
 
 @pytest.fixture
@@ -104,6 +114,7 @@ def spool(tmp_path, monkeypatch):
     ledger.started(SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=2, try_number=3))
 
     def rows():
+        http_tap.flush()
         file = tmp_path / "ledger" / "calls.jsonl"
         names = [
             "id",
@@ -122,10 +133,10 @@ def spool(tmp_path, monkeypatch):
             "batch",
         ]
         found = file.read_text().splitlines() if file.exists() else []
-        return [SimpleNamespace(**dict(zip(names, ledger._priced(json.loads(r)), strict=False))) for r in found]
+        return [SimpleNamespace(**dict(zip(names, table._priced(json.loads(r)), strict=False))) for r in found]
 
     yield rows
-    ledger._current = None
+    tasks._current = None
 
 
 @pytest.fixture
@@ -205,7 +216,7 @@ def test_a_stream_that_is_dropped_without_being_closed_is_a_row(keyless_url, spo
 
 def test_a_stream_that_outlives_its_task_is_still_its_own(clients, spool, tmp_path):
     stream = clients["openai"]("keyless-needs-no-key").chat.completions.create(**CHAT, **USAGE)
-    ledger._current = None
+    tasks._current = None
     ledger.started(SimpleNamespace(dag_id="d", task_id="another", run_id="r", map_index=-1, try_number=1))
     stream.close()
     row = json.loads((tmp_path / "ledger" / "calls.jsonl").read_text())
@@ -215,7 +226,7 @@ def test_a_stream_that_outlives_its_task_is_still_its_own(clients, spool, tmp_pa
 def test_half_of_a_compressed_answer_is_a_row_without_tokens(spool):
     whole = gzip.compress(b'{"model": "m", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}' * 20)
     watch = http_tap._watch("POST", "http://127.0.0.1/v1/chat/completions", lambda: b'{"model": "asked"}')
-    watch.decode = gzip.decompress
+    watch.call.decode = gzip.decompress
     watch.answered(200, {"Content-Encoding": "gzip"})
     watch.chunk(whole[:30])
     watch.end()
@@ -270,7 +281,7 @@ def test_openai_s_batches(clients, spool):
 
 
 def test_calls_outside_a_task_are_nobody_s(clients, spool):
-    ledger._current = None
+    tasks._current = None
     clients["openai"]("keyless-needs-no-key").chat.completions.create(**CHAT)
     assert spool() == []
 
@@ -278,7 +289,7 @@ def test_calls_outside_a_task_are_nobody_s(clients, spool):
 def test_calls_of_a_trigger_are_its_task_s(clients, spool, tmp_path):
     import structlog.contextvars as contextvars
 
-    ledger._current = None
+    tasks._current = None
     known = {"trigger_id": 1, "dag_id": "d", "task_id": "waits", "run_id": "r", "map_index": -1, "try_number": 2}
     with contextvars.bound_contextvars(**known):
         clients["openai"]("keyless-needs-no-key").chat.completions.create(**CHAT)
@@ -328,8 +339,8 @@ def test_a_row_that_cannot_be_stored_keeps_no_other_out(running_stack, clients, 
 
 
 def test_a_call_goes_on_without_the_database(running_stack, clients, spool, tmp_path, monkeypatch, caplog):
-    good = ledger.CONN_ID
-    monkeypatch.setattr(ledger, "CONN_ID", "gone")
+    good = table.CONN_ID
+    monkeypatch.setattr(table, "CONN_ID", "gone")
     monkeypatch.setenv("AIRFLOW_CONN_GONE", "postgres://postgres:@127.0.0.1:9/llm")
     client = clients["openai"]("keyless-needs-no-key")
     with caplog.at_level(logging.WARNING, "llmkit.ledger"):
@@ -340,7 +351,7 @@ def test_a_call_goes_on_without_the_database(running_stack, clients, spool, tmp_
         caplog.text
     )
     assert len(caplog.records) == 1, "one warning, not one a call"
-    monkeypatch.setattr(ledger, "CONN_ID", good)
+    monkeypatch.setattr(table, "CONN_ID", good)
     assert ledger.deliver() == 0, "not tried again at once"
     assert ledger.deliver(at_once=True) == 3
 
@@ -376,7 +387,111 @@ def test_prices():
     assert prices.cost("openai", "no-such-model", input_tokens=5) is None
     assert prices.cost("nobody", "gpt-4o", input_tokens=5) is None
     told = {"usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}}
-    own = prices.of_reply(told, "openai", "chat", "http://127.0.0.1:8000/v1/chat/completions", "my-model")
+    own = usage.of_reply(told, "openai", "chat", "http://127.0.0.1:8000/v1/chat/completions", "my-model")
     assert (own.input_tokens, own.output_tokens, own.cost) == (5, 1, None), "tokens are known without a price"
-    real = prices.of_reply(told, "openai", "chat", "https://api.mistral.ai/v1/chat/completions", "mistral-small-latest")  # fmt: skip
+    real = usage.of_reply(told, "openai", "chat", "https://api.mistral.ai/v1/chat/completions", "mistral-small-latest")  # fmt: skip
     assert real.provider == "mistral" and real.cost > 0
+
+
+COLLECTED = """
+import gc, http.server, json, os, sys, threading
+import httpx
+from types import SimpleNamespace
+from llmkit import ledger
+
+class Streams(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.wfile.write(b"data: {}\\n\\n" * 3)
+
+    def log_message(self, *args):
+        pass
+
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Streams)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+url = f"http://127.0.0.1:{server.server_port}/v1/chat/completions"
+ledger.started(SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, try_number=1))
+gc.disable()
+client = httpx.Client(trust_env=False)
+
+def half_read(how):
+    response = client.send(client.build_request("POST", url, json={"model": how}), stream=True)
+    pieces = iter(response.iter_raw())
+
+    def read():  # as the SDKs do
+        try:
+            yield from pieces
+        finally:
+            response.close()
+
+    reading = iter(response.stream) if how == "dropped" else read()
+    next(reading)
+    cycle = [reading, response]
+    cycle.append(cycle)
+
+dumps, collected = json.dumps, []
+
+def collecting(*args, **kwargs):
+    if not collected:
+        collected.append(gc.collect())
+    return dumps(*args, **kwargs)
+
+{make}
+json.dumps = collecting
+client.post(url, json={"model": "whole"})
+ledger.deliver()
+json.dumps = dumps
+spool = os.environ["AIRFLOW_HOME"] + "/ledger"
+rows = [json.loads(line)["model"] for name in os.listdir(spool) if name.endswith(".jsonl") for line in open(f"{spool}/{name}")]
+print(sorted(rows), bool(collected))
+"""
+
+
+@pytest.mark.parametrize("how", ["dropped", "closed"])
+def test_a_stream_that_is_collected_while_a_row_is_written_holds_nothing_up(how, tmp_path):
+    script = COLLECTED.replace("{make}", f"half_read({how!r})")
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPO / "plugins"), "AIRFLOW_CONN_LLM_DB": "postgres://x@127.0.0.1:9/x"}  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert done.stdout.strip().splitlines()[-1] == f"{sorted([how, 'whole'])} True", done.stderr
+
+
+def test_the_collector_neither_writes_nor_logs(spool, tmp_path):
+    """Whatever lock the collector interrupts the holder of, such as a log's, nothing that it finalizes asks for it."""
+    (tmp_path / "ledger").mkdir()
+    cycle = [http_tap._Stream(None, http_tap._watch("POST", "http://127.0.0.1/v1/chat/completions", lambda: b"{}"))]
+    cycle.append(cycle)
+    watch = http_tap._watch("POST", "http://127.0.0.1/v1/messages", lambda: b"{}")
+    closing = [threading.Event()]
+    closing.append(closing)
+    weakref.finalize(closing[0], watch.end)
+    del cycle, closing
+    gc.collect()
+    assert list((tmp_path / "ledger").iterdir()) == []
+    assert sorted(row.provider for row in spool()) == ["anthropic", "openai"]
+
+
+def test_a_call_of_each_process_is_kept_while_others_set_the_file_aside(tmp_path):
+    """No lock is taken: a line is written again when its file was set aside meanwhile, and read once by its id."""
+    writer = "import sys; from llmkit.ledger import spool; [spool._append([{'id': f'{sys.argv[1]}-{n}'}]) for n in range(300)]"
+    env = {**os.environ, "AIRFLOW_HOME": str(tmp_path), "PYTHONPATH": str(REPO / "plugins")}
+    writers = [subprocess.Popen([sys.executable, "-c", writer, str(n)], env=env) for n in range(2)]
+    folder, found, aside = tmp_path / "ledger", set(), 0
+    while any(w.poll() is None for w in writers) or (folder / "calls.jsonl").exists():
+        with suppress(FileNotFoundError):
+            (folder / "calls.jsonl").rename(folder / "aside.jsonl")
+            found |= {json.loads(line)["id"] for line in (folder / "aside.jsonl").read_text().splitlines()}
+            (folder / "aside.jsonl").unlink()
+            aside += 1
+    assert [w.returncode for w in writers] == [0, 0] and aside > 1
+    assert found == {f"{w}-{n}" for w in range(2) for n in range(300)}
+
+
+def test_no_key_in_an_address_is_kept(spool, tmp_path, caplog, monkeypatch):
+    address = "https://user:pass@gemini.example/v1beta/models/gemini-2.5-flash:generateContent?key=AIzaSecret&alt=sse"
+    http_tap._watch("POST", address, lambda: b"{}").end()
+    assert [row.host for row in spool()] == ["gemini.example"]
+    http_tap._watch("POST", address, lambda: 1 / 0)
+    kept = (tmp_path / "ledger" / "calls.jsonl").read_text() + caplog.text
+    assert "could not be watched" in caplog.text and not any(secret in kept for secret in ("AIza", "pass@", "user"))

@@ -69,7 +69,7 @@ def _until_next(limit) -> float:
     low, high = 0.0, 120.0
     with pytest.MonkeyPatch.context() as patch:
         slept = []
-        patch.setattr("llmkit.limits.time.sleep", slept.append)
+        patch.setattr("llmkit.limits.rate_limit.time.sleep", slept.append)
         try:
             limit.acquire(timeout=high)
         except LimitTimeout:
@@ -187,7 +187,7 @@ def test_tokens_of_a_request_that_does_not_go_come_back(limit):
 def _until_next_tokens(limit, tokens) -> float:
     with pytest.MonkeyPatch.context() as patch:
         slept = []
-        patch.setattr("llmkit.limits.time.sleep", slept.append)
+        patch.setattr("llmkit.limits.rate_limit.time.sleep", slept.append)
         limit.acquire(timeout=120, tokens=tokens)
     return slept[0]
 

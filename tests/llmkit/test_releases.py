@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from llmkit import ab, prompt_lint, prompts
-from llmkit import prompt_releases as releases
+from llmkit import prompts
+from llmkit.prompts import ab, lint, releases
 
 TEXT = "---\ndescription: Greets\nvariables: {{name: Who}}\n---\n{} {{{{ name }}}}!\n"
 
@@ -120,10 +120,10 @@ def test_the_lint_finds_what_is_wrong(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
         (tmp_path / name / f"v{version}.j2").write_text(text)
 
-    assert prompt_lint.problems() == [], "the course's own are clean"
+    assert lint.problems() == [], "the course's own are clean"
     good = "---\ndescription: Greets\nvariables: {name: Who}\n---\nHello {{ name }}\n"
     write("good", good)
-    assert prompt_lint.problems(tmp_path) == []
+    assert lint.problems(tmp_path) == []
     write("unused", good.replace("{name: Who}", "{name: Who, age: How old}"))
     write("undeclared", good.replace("{name: Who}", "{}"))
     write("undescribed", good.replace("name: Who", "name: ").replace("description: Greets", "description:"))
@@ -131,7 +131,7 @@ def test_the_lint_finds_what_is_wrong(tmp_path):
     write("gap", good, version=1), write("gap", good, version=3)
     write("typo", good.replace("description:", "descripton:"))
     (tmp_path / "good" / "V2.jinja").write_text("x")
-    found = "\n".join(prompt_lint.problems(tmp_path))
+    found = "\n".join(lint.problems(tmp_path))
     for says in (
         "unused/v1 declares age and does not use it",
         "undeclared/v1 uses name without declaring it",

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from ports import free_port
 
-from llmkit import replies
+from llmkit.ledger import replies
 from stack.lessons import outline
 from stack.settings import REPO
 

@@ -36,7 +36,7 @@ from jinja2 import FunctionLoader, StrictUndefined, TemplateNotFound, TemplateSy
 from jinja2.exceptions import SecurityError, UndefinedError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-LIBRARY = Path(__file__).resolve().parents[2] / "include" / "prompts"
+LIBRARY = Path(__file__).resolve().parents[3] / "include" / "prompts"
 """The course's own prompts."""
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)

@@ -2,7 +2,7 @@
 
 As a command it measures one setting in a process of its own, so that memory is that setting's alone::
 
-    python -m llmkit.engine_bench model.gguf --flash-attention on --kv-cache q8_0 --speculation ngram
+    python -m llmkit.course.engine_bench model.gguf --flash-attention on --kv-cache q8_0 --speculation ngram
 
 It prints one JSON object: ``prompt_tokens_per_second``, ``tokens_per_second``, ``memory_mib`` (resident memory over what the
 process had before the model was loaded, weights included), ``tokens``, ``accepted_guesses`` (tokens that speculation got right) and ``text``.
@@ -72,17 +72,17 @@ def generate(engine: Any, prompt: str, max_tokens: int = 64) -> dict[str, Any]:
 
 
 def measure(model: Path | str, prompt: str, *, max_tokens: int = 64, **options: str) -> dict[str, Any]:
-    """What ``python -m llmkit.engine_bench`` prints, by running it. Raises ``RuntimeError`` with its last line."""
+    """What ``python -m llmkit.course.engine_bench`` prints, by running it. Raises ``RuntimeError`` with its last line."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [
         sys.executable,
         "-m",
-        "llmkit.engine_bench",
+        "llmkit.course.engine_bench",
         str(model),
         f"--prompt={prompt}",
         f"--max-tokens={max_tokens}",
     ]
-    folder = Path(__file__).parents[1]
+    folder = Path(__file__).parents[2]
     done = subprocess.run([*command, *flags], cwd=folder, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["it said nothing"])[-1])
@@ -90,7 +90,9 @@ def measure(model: Path | str, prompt: str, *, max_tokens: int = 64, **options: 
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m llmkit.engine_bench", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m llmkit.course.engine_bench", description=(__doc__ or "").split("\n")[0]
+    )
     parser.add_argument("model", help="a GGUF file")
     parser.add_argument("--prompt", default="Count from one to twenty in words, then do it again.")
     parser.add_argument("--max-tokens", type=int, default=64)

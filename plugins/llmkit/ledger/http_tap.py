@@ -4,13 +4,21 @@ It stands below the SDKs, where OpenTelemetry's instrumentations of httpx stand:
 ``httpx2`` (openai, anthropic, cohere, google-genai, ollama, pydantic-ai), in ``aiohttp`` (google-genai's async calls) and in
 ``botocore``'s session (Bedrock). So it also sees each retry that an SDK makes by itself, and calls without an SDK. What
 cannot be read is passed on unread: a call never fails because it was seen.
+
+A stream that nobody reads on may end in the garbage collector, which runs in the middle of anything, also while this very
+process holds a lock of a logger or a file. What ends there is put into a queue and reported later, by `flush`.
 """
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import logging
+import threading
 import time
+import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,7 +27,8 @@ from typing import Any
 
 import wrapt
 
-from llmkit import replies
+from llmkit.ledger import replies
+from llmkit.urls import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -38,24 +47,31 @@ class Call:
     api: replies.Api
     model: str | None
     owner: Any
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
     at: float = field(default_factory=time.time)
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
     error: str | None = None
     seconds: float = 0.0
+    chunks: list[bytes] | None = field(default_factory=list)
+    decode: Callable[[bytes], bytes] = bytes
+
+    @property
+    def body(self) -> bytes:
+        """The answer, decoded; empty when it was too long or cannot be decoded, such as half of a compressed one."""
+        with suppress(Exception):
+            return self.decode(b"".join(self.chunks or ()))
+        return b""
 
 
 class _Watch:
-    """Collects one call's answer and reports it once, when it is complete, given up or failed."""
+    """Collects one call's answer and puts the call into the queue once, when it is complete, given up or failed."""
 
-    def __init__(self, call: Call, report: Callable[[Call], None]) -> None:
+    def __init__(self, call: Call) -> None:
         self.call = call
-        self._report: Callable[[Call], None] | None = report
+        self._ended = False
         self._began = time.perf_counter()
-        self._chunks: list[bytes] = []
         self._size = 0
-        self.decode: Callable[[bytes], bytes] = bytes
 
     @contextmanager
     def failing(self) -> Iterator[None]:
@@ -63,7 +79,7 @@ class _Watch:
         try:
             yield
         except GeneratorExit:
-            self.end()  # nobody reads on, which is no failure
+            self.given_up()  # nobody reads on, which is no failure
             raise
         except BaseException as error:
             self.end(error)
@@ -75,24 +91,49 @@ class _Watch:
 
     def chunk(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size <= MOST_BYTES:
-            self._chunks.append(bytes(data))
+        if self._size > MOST_BYTES:
+            self.call.chunks = None
+        elif self.call.chunks is not None:
+            self.call.chunks.append(bytes(data))
 
     def end(self, error: BaseException | None = None) -> None:
-        report, self._report = self._report, None
-        if report is None:
+        self.given_up(error)
+        flush()
+
+    def given_up(self, error: BaseException | None = None) -> None:
+        """The call is over, which is reported later: all that a finalizer may do."""
+        if self._ended:
+            return
+        self._ended = True
+        self.call.seconds = time.perf_counter() - self._began
+        if error is not None:
+            self.call.error = type(error).__name__
+        _calls.append(self.call)
+
+
+_calls: deque[Call] = deque()
+"""What is over and not yet reported. Appending to it takes no lock that a finalizer could wait for."""
+_collecting: int | None = None
+
+
+def _notice(phase: str, info: dict[str, int]) -> None:
+    global _collecting
+    _collecting = threading.get_ident() if phase == "start" else None
+
+
+def flush() -> None:
+    """Report the calls that are over. In the garbage collector nothing is done: the next call, or the task's end, does it."""
+    if _collecting == threading.get_ident():
+        return
+    while _report is not None and _calls:
+        try:
+            call = _calls.popleft()
+        except IndexError:  # another thread has taken it
             return
         try:
-            self.call.seconds = time.perf_counter() - self._began
-            if error is not None:
-                self.call.error = type(error).__name__
-            if self._size <= MOST_BYTES:
-                # Half of a compressed answer tells nothing, but there was a call.
-                with suppress(Exception):
-                    self.call.body = self.decode(b"".join(self._chunks))
-            report(self.call)
+            _report(call)
         except Exception:
-            log.warning("a call to %s could not be noted", self.call.url, exc_info=True)
+            log.warning("a call to %s could not be noted", call.url, exc_info=True)
 
 
 _report: Callable[[Call], None] | None = None
@@ -108,6 +149,8 @@ def install(report: Callable[[Call], None], owner: Callable[[], Any]) -> None:
     first, _report, _owner = _report is None, report, owner
     if not first:
         return
+    gc.callbacks.append(_notice)
+    atexit.register(flush)
     for name in ("httpx", "httpx2"):
         wrapt.register_post_import_hook(_patch_httpx, name)
     wrapt.register_post_import_hook(_patch_aiohttp, "aiohttp")
@@ -115,15 +158,19 @@ def install(report: Callable[[Call], None], owner: Callable[[], Any]) -> None:
 
 
 def _watch(method: str, url: str, body: Callable[[], Any]) -> _Watch | None:
+    address = "a model"
     try:
+        # No query: Google's and others' keys may stand there.
+        address = without_secrets(url.split("#")[0].split("?")[0])
         api = replies.api_of(method.upper(), url)
         if api is None or _report is None or (owner := _owner()) is None:
             return None
         content = body()
         model = api.model or replies.asked_model(content if isinstance(content, bytes) else None)
-        return _Watch(Call(url.split("?")[0], api, model, owner), _report)
+        flush()
+        return _Watch(Call(address, api, model, owner))
     except Exception:
-        log.warning("a call to %s could not be watched", url, exc_info=True)
+        log.warning("a call to %s could not be watched", address, exc_info=True)
         return None
 
 
@@ -134,7 +181,7 @@ class _Stream:
         self._inner, self._watch = inner, watch
 
     def __del__(self) -> None:
-        self._watch.end()  # given up without being closed
+        self._watch.given_up()  # without being closed
 
 
 def _patch_httpx(module: ModuleType) -> None:
@@ -144,7 +191,7 @@ def _patch_httpx(module: ModuleType) -> None:
     def seen(watched: _Watch, response: Any, stream: type[_Stream]) -> Any:
         watched.answered(response.status_code, response.headers)
         encoding = {"content-encoding": response.headers.get("content-encoding", "identity")}
-        watched.decode = lambda body: module.Response(200, headers=encoding, content=body).content
+        watched.call.decode = lambda body: module.Response(200, headers=encoding, content=body).content
         response.stream = stream(response.stream, watched)
         return response
 
@@ -202,7 +249,7 @@ class _Reader(wrapt.ObjectProxy):
         self._self_watch = watch
 
     def __del__(self) -> None:
-        self._self_watch.end()  # given up without being read to its end
+        self._self_watch.given_up()  # without being read to its end
 
     def _self_seen(self, data: Any) -> Any:
         piece = data[0] if isinstance(data, tuple) else data

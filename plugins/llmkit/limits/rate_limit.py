@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import httpx2
     from pyrate_limiter import Rate
 
-    from llmkit.limit_stores import Quota
+    from llmkit.limits.stores import Quota
 
 log = logging.getLogger(__name__)
 
@@ -158,9 +158,9 @@ class RateLimit:
             at = int(at) + decision.retry_after_ms
 
     def _quotas(self) -> AbstractContextManager[Callable[[str], Quota]]:
-        from llmkit import limit_stores
+        from llmkit.limits import stores
 
-        return limit_stores.opened(self.conn_id)
+        return stores.opened(self.conn_id)
 
     @cached_property
     def _requests(self) -> Rate:

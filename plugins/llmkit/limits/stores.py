@@ -1,4 +1,4 @@
-"""Where ``llmkit.limits`` keeps its numbers: pyrate-limiter's stores, and what a limit needs beyond them.
+"""Where ``rate_limit`` keeps its numbers: pyrate-limiter's stores, and what a limit needs beyond them.
 
 A quota's state is the time, in microseconds since the epoch, when all that was taken from it will be refilled.
 """

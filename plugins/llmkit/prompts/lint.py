@@ -1,4 +1,4 @@
-"""``python -m llmkit.prompt_lint [LIBRARY]``: what is wrong with the prompts of a library, for a course's or a team's CI."""
+"""``python -m llmkit.prompts.lint [LIBRARY]``: what is wrong with the prompts of a library, for a course's or a team's CI."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llmkit import prompts
 from llmkit.database import connected
+from llmkit.prompts import library as prompts
 
 if TYPE_CHECKING:
     import psycopg
