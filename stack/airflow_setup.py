@@ -1,4 +1,4 @@
-"""What Airflow needs before its processes start: its tables, the keyless connections, lessons that are not paused.
+"""What Airflow needs before its processes start: its tables, the keyless connections, and no lesson paused by a test that was killed.
 
 Run inside the environment of ``Settings.environment``; importing this module imports Airflow.
 """
@@ -12,16 +12,19 @@ from typing import Any
 import yaml
 from airflow import settings as airflow_settings
 from airflow.models import Connection
-from airflow.models.dag import DagModel
 from airflow.models.pool import Pool
 from airflow.utils import db
 from airflow.utils.session import create_session
-from sqlalchemy import select, update
+from sqlalchemy import select
 
+from stack.pausing import unpause_left
 from stack.settings import REPO, Settings
 
 # An address of keyless on whichever port; one of another server on loopback, such as Ollama's own, has another path.
 _KEYLESS = re.compile(r"http://127\.0\.0\.1:\d+(?=/(?:openai|anthropic|cohere|google|bedrock|ollama)\b)")
+
+NO_PORT = 0
+"""What the UI's button "Test" sends for a port that is not set; Airflow refuses to test another one than is stored."""
 
 
 def migrate() -> None:
@@ -58,6 +61,7 @@ def connections(settings: Settings) -> dict[str, dict[str, Any]]:
 
     found = filled(yaml.safe_load((REPO / "include" / "connections.yaml").read_text()))
     for fields in found.values():
+        fields["port"] = NO_PORT
         extra = fields.get("extra", {})
         if "keyfile_dict" in extra:
             # Airflow's form has a text field for it, in which an object would be shown, and saved, as "[object Object]".
@@ -68,7 +72,7 @@ def connections(settings: Settings) -> dict[str, dict[str, Any]]:
 def import_connections(settings: Settings) -> list[str]:
     """Add the connections that are missing, and return their ids.
 
-    One that exists is left alone, but for the port of keyless in an address that still points there.
+    One that exists is left alone, but for the port of keyless in an address that still points there, and a port that is not set.
     """
     added = []
     with create_session() as session:
@@ -80,6 +84,8 @@ def import_connections(settings: Settings) -> list[str]:
                 session.add(Connection(conn_id=conn_id, **{**fields, "extra": json.dumps(extra) if extra else None}))
                 added.append(conn_id)
                 continue
+            if existing.port is None:
+                existing.port = NO_PORT
             if existing.host:
                 existing.host = _KEYLESS.sub(settings.keyless_url, existing.host)
             if existing.extra:
@@ -100,12 +106,6 @@ def make_pools() -> None:
             )
 
 
-def unpause_lessons() -> None:
-    """A lesson that an earlier ``airflow dags test`` registered as paused would never start from the UI."""
-    with create_session() as session:
-        session.execute(update(DagModel).where(DagModel.is_paused).values(is_paused=False))
-
-
 def main() -> None:
     """Prepare the metadata database for the processes."""
     settings = Settings.load()
@@ -113,7 +113,7 @@ def main() -> None:
     if settings.keyless:
         import_connections(settings)
     make_pools()
-    unpause_lessons()
+    unpause_left()
 
 
 if __name__ == "__main__":
