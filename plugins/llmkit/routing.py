@@ -5,14 +5,17 @@ Models are named as pydantic-ai names them, ``provider:model``, such as ``anthro
 
 from __future__ import annotations
 
+import errno
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Generic, TypeVar
 
 from llmkit import prices
 from llmkit.breakers import Breaker
+from llmkit.limits import LimitTimeout
+from llmkit.urls import without_secrets
 
 log = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -50,6 +53,22 @@ def _split(model: str) -> tuple[str, str]:
     # openai-chat and openai-responses are two APIs of one provider.
     provider = provider.removesuffix("-chat").removesuffix("-responses")
     return _PROVIDERS.get(provider, provider), name
+
+
+# What each library calls an error of the network. A missing file is an OSError too, and no provider's fault.
+_NETWORK = {
+    *(("builtins", name) for name in ("ConnectionError", "TimeoutError")),
+    *(("socket", name) for name in ("gaierror", "herror")),
+    ("ssl", "SSLError"),
+    *((name, "TransportError") for name in ("httpx", "httpx2", "google")),
+    *((name, "APIConnectionError") for name in ("openai", "anthropic")),
+    *(("botocore", name) for name in ("ConnectionError", "HTTPClientError")),
+    *(("aiohttp", name) for name in ("ClientConnectionError", "ClientPayloadError")),
+    *(("requests", name) for name in ("ConnectionError", "Timeout", "ChunkedEncodingError")),
+    *(("urllib3", name) for name in ("MaxRetryError", "ProtocolError", "TimeoutError")),
+    ("pydantic_ai", "ModelAPIError"),
+}
+_UNREACHABLE = {errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH}
 
 
 class AllDown(RuntimeError):
@@ -103,7 +122,7 @@ class Chain:
                 if not is_providers_fault(error):
                     breaker.succeeded()
                     raise
-                passed[conn_id] = f"{type(error).__name__}: {error}"[:300]
+                passed[conn_id] = f"{type(error).__name__}: {without_secrets(str(error)[:2000])}"[:300]
                 breaker.failed(passed[conn_id])
                 log.warning("%s does not answer (%s); the next one is asked", conn_id, passed[conn_id])
                 continue
@@ -113,15 +132,25 @@ class Chain:
 
 
 def is_providers_fault(error: BaseException) -> bool:
-    """Whether another provider might answer: no connection, a time-out, HTTP 401, 403, 408, 429 or 5xx, from any SDK."""
+    """Whether another provider might answer: no connection, a time-out, HTTP 401, 403, 408, 429 or 5xx, from any SDK.
+
+    A limit of the caller's own that ran out of time (``LimitTimeout``) and errors of files are not.
+    """
     status = status_of(error)
     if status is not None:
         return status in (401, 403, 408, 429) or status >= 500
-    names = {cls.__name__ for cls in type(error).__mro__}
-    return isinstance(error, OSError | TimeoutError) or bool(
-        # httpx and httpx2, the SDKs of OpenAI and Anthropic, botocore
-        names & {"TransportError", "APIConnectionError", "HTTPClientError", "ConnectionError"}
-    )
+    if any(isinstance(one, LimitTimeout) for one in _causes(error)):
+        return False  # a limit of the caller's own, also where an SDK calls it a failed connection
+    kinds = {(cls.__module__.split(".")[0], cls.__name__) for cls in type(error).__mro__}
+    return bool(kinds & _NETWORK) or (isinstance(error, OSError) and error.errno in _UNREACHABLE)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(10):  # nobody keeps exceptions from causing each other
+        if error is None:
+            return
+        yield error
+        error = error.__cause__
 
 
 def status_of(error: BaseException) -> int | None:

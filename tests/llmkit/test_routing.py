@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -10,6 +13,7 @@ import pytest
 
 from llmkit import routing
 from llmkit.breakers import Breaker
+from llmkit.limits import LimitTimeout
 from llmkit.routing import AllDown, Chain, is_providers_fault, status_of
 
 
@@ -197,3 +201,99 @@ def test_nobody_at_the_address_is_the_provider_s_fault():
         with pytest.raises(Exception) as caught:
             CHATS[provider](client)
         assert is_providers_fault(caught.value), caught.value
+
+
+def _network_errors():
+    import aiohttp
+    import anthropic
+    import botocore.exceptions as aws
+    import google.auth.exceptions
+    import httpx
+    import httpx2
+    import openai
+    import pydantic_ai.exceptions
+    import requests
+
+    request, request2 = httpx.Request("GET", "http://x"), httpx2.Request("GET", "http://x")
+    return [
+        ConnectionRefusedError(111, "refused"),
+        ConnectionResetError(104, "reset"),
+        TimeoutError("timed out"),
+        socket.gaierror(-2, "Name or service not known"),
+        ssl.SSLError(1, "handshake"),
+        OSError(errno.ENETUNREACH, "Network is unreachable"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        *(kind("x", request=request) for kind in (httpx.ConnectError, httpx.ReadTimeout, httpx.RemoteProtocolError)),
+        *(kind("x", request=request2) for kind in (httpx2.ConnectError, httpx2.ReadTimeout, httpx2.PoolTimeout)),
+        openai.APIConnectionError(request=request2),
+        openai.APITimeoutError(request=request2),
+        anthropic.APIConnectionError(request=request2),
+        anthropic.APITimeoutError(request=request2),
+        aws.EndpointConnectionError(endpoint_url="http://x"),
+        aws.ReadTimeoutError(endpoint_url="http://x"),
+        aws.ConnectTimeoutError(endpoint_url="http://x"),
+        aws.ConnectionClosedError(endpoint_url="http://x"),
+        aws.ResponseStreamingError(error="x"),
+        aiohttp.ServerDisconnectedError(),
+        aiohttp.ServerTimeoutError(),
+        aiohttp.ClientPayloadError("half"),
+        requests.ConnectionError("x"),
+        requests.Timeout("x"),
+        google.auth.exceptions.TransportError("x"),
+        pydantic_ai.exceptions.ModelAPIError("gpt-4o", "Connection error."),
+    ]
+
+
+def test_whatever_a_library_calls_an_error_of_the_network_is_the_provider_s_fault():
+    assert [error for error in _network_errors() if not is_providers_fault(error)] == []
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+def _own_errors():
+    import anthropic
+    import httpx2
+    import pydantic_ai.exceptions
+
+    request = httpx2.Request("GET", "http://x")
+    return [
+        FileNotFoundError(2, "No such file"),
+        PermissionError(13, "Permission denied"),
+        IsADirectoryError(21, "Is a directory"),
+        OSError(errno.ENOSPC, "No space left on device"),
+        LimitTimeout("no request is free"),
+        _caused(anthropic.APIConnectionError(request=request), LimitTimeout("no request is free")),
+        _caused(
+            pydantic_ai.exceptions.ModelAPIError("claude", "Connection error."),
+            _caused(anthropic.APIConnectionError(request=request), LimitTimeout("no request is free")),
+        ),
+        type("ConnectionError", (Exception,), {})("somebody's own, of that name"),
+        KeyError("choices"),
+    ]
+
+
+def test_a_missing_file_or_a_limit_of_one_s_own_is_not_the_provider_s_fault(chain):
+    assert [error for error in _own_errors() if is_providers_fault(error)] == []
+
+    def ask(conn_id):
+        raise FileNotFoundError("prompt.txt")
+
+    for _ in range(3):
+        with pytest.raises(FileNotFoundError):
+            chain.call(ask)
+    assert set(chain.health().values()) == {"closed"}
+
+
+def test_the_reason_that_is_kept_has_no_key(chain, caplog):
+    def ask(conn_id):
+        raise ConnectionError("no answer from https://user:pass@host.example/v1?key=AIzaSecret&alt=sse")
+
+    with pytest.raises(AllDown) as caught:
+        chain.call(ask)
+    kept = f"{caught.value} {chain.breaker(chain.conn_ids[0]).reason} {caplog.text}"
+    assert (
+        kept.count("host.example/v1?key=***") >= 3 and "AIza" not in kept and "pass" not in kept.replace("passed", "")
+    )

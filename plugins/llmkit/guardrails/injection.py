@@ -21,11 +21,12 @@ from urllib.parse import unquote
 
 import yaml
 
+from llmkit.guardrails.patterns import Pattern
 from llmkit.similarity import Embed, cosine
 
 _RULES = r"(?:instruct|prompt|rule|direction|guideline|command|polic|restriction|filter|safeguard|safety|constraint|programming|training|orders)\w*"
-PATTERNS: dict[str, re.Pattern[str]] = {
-    name: re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+PATTERNS: dict[str, Pattern] = {
+    name: Pattern(pattern)
     for name, pattern in {
         "overrides the instructions": rf"\b(?:ignore|disregard|forget|override|overrule|bypass|neglect|discard|abandon|(?:do not|don't|stop|no longer) (?:follow|obey)\w*)\b[^.!?\n]{{0,50}}\b{_RULES}"
         rf"|\b(?:ignore|disregard|forget) (?:everything|anything|all)\b[^.!?\n]{{0,30}}\b(?:above|before|previous|prior|said|told|learned)"
@@ -39,7 +40,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         "forges a message": r"<\|?/?(?:im_start|im_end|system|endoftext|assistant)\|?>|\[/?inst\]|<</?sys>>|^\W{0,4}(?:system|assistant|developer) (?:message|prompt|override|note)\s*:|^\W{0,4}system\s*:\s*(?:the |you|user|ignore|override|approve|new |please|from )|(?:begin|end|start) (?:of )?(?:the )?(?:system prompt|user input|untrusted)",
         "speaks to the model": r"\b(?:note|attention|message|instructions?|reminder|important|hello|hey|dear|to)\b[^.!?\n]{0,15}\b(?:ai|llm|language models?|assistants?|chatbots?|gpt|claude|copilot|bots?)\b\s*[:,;-]|\b(?:if you are|any|every|all) (?:an? )?(?:ai|llm|language models?|chatbots?|automated (?:system|reviewer)s?)\b[^.!?\n]{0,50}\b(?:must|should|reading|read|processing|rate|say|reply|approve)",
         "carries data away": r"!\[[^\]]*\]\(\s*https?://[^)]*[?&=][^)]*\)|\b(?:send|post|forward|e-?mail|upload|transmit|exfiltrate|append|include|put)\b[^.!?\n]{0,60}\b(?:conversation|chat history|passwords?|credentials?|api keys?|secrets?|tokens?|customer (?:data|list)|database|system prompt)\b[^.!?\n]{0,60}(?:https?://|@|\burl\b|\blink\b|\bto (?:this|my|the following)\b)",
-        "orders a verdict": r"\b(?:rate|classify|score|mark|label|grade|approve|rank|summari[sz]e)\b[^.!?\n]{0,50}\b(?:regardless|no matter|whatever|always|only as|10/10|highest|without (?:checking|review|question))|(?<!do you )\balways (?:answer|reply|respond|say|approve)\b",
+        "orders a verdict": r"\b(?:rate|classify|score|mark|label|grade|approve|rank|summari[sz]e)\b[^.!?\n]{0,50}\b(?:regardless|no matter|whatever|always|only as|10/10|highest|without (?:checking|review|question))|(?P<harmless>do you )?\balways (?:answer|reply|respond|say|approve)\b",
         "orders harm by tools": r"\brm -rf\b|;\s*drop table\b|\b(?:call|run|execute|invoke|use) (?:the |your |a )?[\w -]{0,25}(?:tool|function|command|shell|api)\b[^.!?\n]{0,50}\b(?:delete|drop|erase|wipe|transfer|refund|without (?:asking|confirm\w*))",
         "keeps it from the user": r"\b(?:do not|don't|never) (?:tell|inform|mention|reveal|show|say)\b[^.!?\n]{0,40}\b(?:user|customer|human|anyone|this (?:message|instruction|note))",
     }.items()
@@ -96,8 +97,8 @@ class InjectionScreen:
         found: dict[str, Reason] = {}
         for reading, words in readings(text):
             for what, pattern in PATTERNS.items():
-                if what not in found and (match := pattern.search(words)):
-                    found[what] = Reason(what, match.group(0)[:120], reading)
+                if what not in found and (evidence := pattern.search(words)):
+                    found[what] = Reason(what, evidence[:120], reading)
         if any("\U000e0000" <= character <= "\U000e007f" for character in text):
             found["hides text"] = Reason("hides text", "characters that no screen shows", "invisible characters")
         if self._embed is not None and not found and (near := self._nearest(text)):
@@ -161,9 +162,13 @@ _LOOKALIKES = str.maketrans(
 
 def _plain(text: str) -> str:
     """Visible characters as plain Latin letters, where they look like them."""
-    decomposed = unicodedata.normalize("NFKD", text)
-    visible = "".join(c for c in decomposed if unicodedata.category(c) not in ("Cf", "Mn"))
+    # Before and after: Python sorts a run of combining characters in quadratic time.
+    visible = _visible(unicodedata.normalize("NFKD", _visible(text)))
     return re.sub(r"[ \t]+", " ", visible.translate(_LOOKALIKES))
+
+
+def _visible(text: str) -> str:
+    return "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Mn") and not unicodedata.combining(c))
 
 
 def _base64(text: str) -> str:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 Value = TypeVar("Value", bound="BaseModel")
+_LONGEST = 100_000
+"""Characters of an answer that json-repair is let at: of some texts its time grows with their square."""
 
 _SQL = """
 CREATE TABLE IF NOT EXISTS llm_quarantine (
@@ -91,26 +93,35 @@ def _read(text: str, kind: type[Value]) -> tuple[Value | None, list[str], bool]:
     from pydantic import ValidationError
 
     errors: list[str] = []
-    for strict, read in ((True, text), (False, _lenient(text))):
-        if read is None:
-            return None, [*errors, "the answer ends in the middle"], False
+    for strict, read in ((True, str), (False, _lenient)):
         try:
-            return kind.model_validate_json(read), [], strict
+            return kind.model_validate_json(read(text)), [], strict
         except ValidationError as error:
             errors = [f"{'.'.join(map(str, e['loc'])) or 'the whole'}: {e['msg']}" for e in error.errors()]
+        except _NotMended as error:
+            errors.append(str(error))
     return None, errors, False
 
 
-def _lenient(text: str) -> str | None:
-    """The JSON in ``text`` with its form mended; ``None`` where it was cut off, as nobody knows what is missing."""
+class _NotMended(Exception):
+    """Nobody knows what the JSON of an answer was to be; the text says why."""
+
+
+def _lenient(text: str) -> str:
+    """The JSON in ``text`` with its form mended. Raises ``_NotMended``, also where it was cut off: what is missing is unknown."""
     from json_repair import repair_json
 
+    if len(text) > _LONGEST:
+        raise _NotMended(f"the answer is longer than {_LONGEST} characters, and its form is not mended")
     # What a model says around its JSON is not part of it.
     block = re.search(r"```(?:json)?\s*(.*?)(?:```|\Z)", text, re.DOTALL)
     found = block[1] if block else text
     if sum(map(found.count, "{[")) > sum(map(found.count, "}]")):
-        return None
-    return repair_json(found) or "null"
+        raise _NotMended("the answer ends in the middle")
+    try:
+        return repair_json(found) or "null"
+    except (ValueError, RecursionError) as error:
+        raise _NotMended(f"the answer's form cannot be mended ({type(error).__name__})") from None
 
 
 def _prompt(answer: str, kind: type[BaseModel], errors: list[str]) -> str:

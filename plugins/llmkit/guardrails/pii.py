@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -45,17 +46,17 @@ def mask(text: str, *, region: str = "DE") -> Masked:
     """
     values: dict[str, str] = {}
     names: dict[tuple[str, str], str] = {}
+    last: Counter[str] = Counter()
     taken = {f"[{kind}_{number}]" for kind, number in _PLACEHOLDER.findall(text)}
     pieces, at = [], 0
-    for begin, end, kind in _without_overlaps(_found(text, region)):
+    for begin, end, kind in _without_overlaps(_found(text, region), len(text)):
         value = text[begin:end]
         name = names.get((kind, re.sub(r"[\s-]", "", value)))
         if name is None:
-            number = 1
             # What looks like a placeholder and was written by the author stays what it is.
-            while (name := f"[{kind}_{number}]") in taken:
-                number += 1
-            taken.add(name)
+            while name is None or name in taken:
+                last[kind] += 1
+                name = f"[{kind}_{last[kind]}]"
             names[kind, re.sub(r"[\s-]", "", value)] = name
             values[name] = value
         pieces += [text[at:begin], name]
@@ -84,7 +85,8 @@ def _found(text: str, region: str) -> Iterator[tuple[int, int, str]]:
                 end = max(text.rfind(" ", begin, end), begin) if kind == "IBAN" else begin
             if end > begin:
                 yield begin, end, kind
-    for number in phonenumbers.PhoneNumberMatcher(text, region):
+    # By default it gives up after 65535 tries, and all that follows would go out unmasked.
+    for number in phonenumbers.PhoneNumberMatcher(text, region, max_tries=len(text) + 1):
         yield number.start, number.end, "PHONE"
 
 
@@ -96,9 +98,11 @@ def _is_ip(value: str) -> bool:
     return value != "::"
 
 
-def _without_overlaps(found: Iterator[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    kept: list[tuple[int, int, str]] = []
+def _without_overlaps(found: Iterator[tuple[int, int, str]], length: int) -> list[tuple[int, int, str]]:
+    kept = []
+    taken = bytearray(length)
     for begin, end, kind in found:
-        if all(end <= other_begin or begin >= other_end for other_begin, other_end, _ in kept):
+        if taken.find(1, begin, end) < 0:
+            taken[begin:end] = b"\1" * (end - begin)
             kept.append((begin, end, kind))
     return sorted(kept)

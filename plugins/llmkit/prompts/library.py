@@ -39,7 +39,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 LIBRARY = Path(__file__).resolve().parents[3] / "include" / "prompts"
 """The course's own prompts."""
 
-_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n(.*)\Z", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---[ \t\r]*\n(.*?)\n---[ \t\r]*\n(.*)\Z", re.DOTALL)
 # The C loader where PyYAML has it; both read plain data only.
 _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _VERSION = re.compile(r"v(\d+)\.j2")
