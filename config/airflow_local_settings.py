@@ -6,8 +6,18 @@ providers anew (together 3 s of CPU). Imported here, before the fork, they are t
 
 import sys
 
+import course_logs
+import course_notes
+
+course_logs.mask_keys_in_urls()
+
 if {"dag-processor", "scheduler"} & set(sys.argv):
     import course_preload  # noqa: F401
+
+if "api-server" in sys.argv:
+    from airflow.api_fastapi.common.types import UIAlert
+
+    DASHBOARD_UIALERTS = [UIAlert(text=text, category="info") for text in course_notes.banners()]
 
 if sys.argv[1:3] == ["dags", "test"]:
     import atexit
@@ -17,6 +27,7 @@ if sys.argv[1:3] == ["dags", "test"]:
 
     from stack.pausing import paused
 
+    course_logs.quiet_housekeeping()
     # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
     configure_logging()
     # `make up` may be running: its scheduler shall not run the tested tasks a second time.
@@ -24,3 +35,9 @@ if sys.argv[1:3] == ["dags", "test"]:
     atexit.register(until_exit.close)
     for argument in sys.argv[3:4]:
         until_exit.enter_context(paused(argument))
+
+
+def dag_policy(dag):
+    """Airflow calls this for every DAG that it reads: a lesson's page says who answers."""
+    if dag.doc_md:
+        dag.doc_md = course_notes.with_note(dag.doc_md)

@@ -126,6 +126,7 @@ class Settings:
             "NO_PROXY": "127.0.0.1,localhost",
             "no_proxy": "127.0.0.1,localhost",
             "COURSE_STATE": str(self.state),
+            "KEYLESS": str(int(self.keyless)),
             # Airflow renames its processes; without this that erases the environment by which ours are known.
             "SPT_NOENV": "1",
         }

@@ -1,0 +1,55 @@
+"""The UI says who answers and where to begin: on the home page, and on each lesson's page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from stack.lessons import outline
+from stack.settings import REPO
+
+SCRIPT = """
+import json, sys
+sys.argv = ["airflow", "api-server"]
+from airflow import settings
+from airflow.api_fastapi.core_api.routes.ui.config import DASHBOARD_UIALERTS
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag(dag_folder="dags/114_01_01_ai_sdk_overview.py", bundle_path="dags", bundle_name="dags-folder")
+page = bag.dags["114_01_01_ai_sdk_overview"].doc_md
+print("SAID", json.dumps([[alert.text for alert in DASHBOARD_UIALERTS], page]))
+"""
+
+
+@pytest.mark.parametrize("keyless", ["1", "0"])
+def test_the_home_page_and_the_lesson_s_page_say_who_answers(running_stack, keyless):
+    environment = {**os.environ, "KEYLESS": keyless}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=REPO, env=environment, capture_output=True, text=True, check=False
+    )
+    (said,) = [line for line in done.stdout.splitlines() if line.startswith("SAID")]
+    banners, page = json.loads(said.removeprefix("SAID"))
+    together = " ".join(banners)
+    # With a key of the reader's own no small model answers, and nothing says so.
+    assert ("small model on this machine answers" in together) == (keyless == "1")
+    assert ("Any model name is accepted" in together) == (keyless == "1")
+    assert ("(/connections)" in together) == (keyless == "1")
+    assert page.count("small model on this machine answers") == (1 if keyless == "1" else 0)
+    assert "/dags/114_01_01_ai_sdk_overview" in together and "section 7" in together and "red on purpose" in together
+
+
+def test_what_the_banner_says_of_the_lessons_is_true():
+    assert next(iter(outline())) == "114_01_01_ai_sdk_overview"
+    assert {d for d, lesson in outline().items() if lesson["outcome"] == "failed"} == {
+        d for d in outline() if d.startswith("114_07_")
+    }
+
+
+def test_processes_and_shells_know_whether_keyless_answers(settings):
+    from dataclasses import replace
+
+    assert settings.environment("x")["KEYLESS"] == "1"
+    assert replace(settings, keyless=False).environment("x")["KEYLESS"] == "0"
