@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import pytest
 from ports import free_port
 
+from stack.database import check_disk
 from stack.settings import REPO, Settings, StackError
-from stack.up import check_disk, commands
+from stack.up import commands
 
 
 def run(*arguments, **environment):
@@ -70,13 +71,13 @@ def test_a_state_folder_that_cannot_be_written(tmp_path):
 def test_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_STATE", str(tmp_path))
     settings = Settings.load()
-    monkeypatch.setattr("stack.up.shutil.disk_usage", lambda path: SimpleNamespace(free=50 * 2**20))
+    monkeypatch.setattr("stack.database.shutil.disk_usage", lambda path: SimpleNamespace(free=50 * 2**20))
     with pytest.raises(StackError, match="Only 50 MB are free"):
         check_disk(settings)
 
 
 def test_lessons_are_found_by_their_beginning_or_not_at_all(settings):
-    from stack.lessons import find
+    from stack.outline import find
 
     assert find(settings, "114_01_03") == find(settings, "114.1.3") == "114_01_03_basic_llm_task"
     with pytest.raises(StackError, match="fits several"):
