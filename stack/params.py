@@ -22,7 +22,15 @@ _BOUNDS = {
     "pattern": "like the pattern {}",
     "format": "a {}",
 }
-_TYPES = {"string": "a text", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
+_TYPES = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
 
 
 def parsed(conf: str | None) -> dict[str, Any] | None:

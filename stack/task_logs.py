@@ -17,8 +17,10 @@ def tee(say: Callable[[str], None]) -> None:
 
     def processor(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
         name = str(event.get("logger") or getattr(logger, "name", ""))
-        if name.startswith(_OWN):
-            say(_text(str(event["event"])))
+        # Marks by which Airflow's UI folds lines.
+        said = str(event["event"]).removeprefix("::group::")
+        if name.startswith(_OWN) and said != "::endgroup::":
+            say(_text(said))
         return event
 
     structlog.get_config()["processors"].insert(-1, processor)

@@ -81,12 +81,10 @@ def up(settings: Settings) -> int:
         if left := processes.ours(settings):
             say(f"Ending {len(left)} processes that an earlier run left behind.")
             processes.end(left)
-        fresh = not (settings.pgdata / "PG_VERSION").exists()
-        say("Starting the course" + (" (the first start makes its databases: half a minute) …" if fresh else " …"))
         began = time.monotonic()
         interrupted = _Interrupted()
         manager = None
-        with suppress(interrupted.Stop), in_use(settings, say, check=_check_ports, again=True):
+        with suppress(interrupted.Stop), in_use(settings, say, check=_check, again=True):
             try:
                 manager = _manager(settings)
                 if settings.keyless:
@@ -107,11 +105,14 @@ def up(settings: Settings) -> int:
         return 1
 
 
-def _check_ports(settings: Settings) -> None:
+def _check(settings: Settings) -> None:
+    """Raises ``StackError`` for a taken port."""
     processes.require_free_port(settings.port, "PORT", "Airflow")
     # One that a lesson started is used; another course's would end with that course.
     if settings.keyless and not provider.started(settings):
         processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
+    fresh = not (settings.pgdata / "PG_VERSION").exists()
+    say("Starting the course" + (" (the first start makes its databases: half a minute) …" if fresh else " …"))
 
 
 def _manager(settings: Settings) -> Manager:
