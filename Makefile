@@ -5,7 +5,7 @@ UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/python -m stack
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub(/\$\$/, "$$", $$2); printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {gsub("[$$][$$]", "$$", $$2); printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/.installed ## Everything the course needs, into .venv
 
@@ -28,8 +28,11 @@ clean: install ## Delete all runs, connections and vectors, after asking
 env: install ## Exports for your shell: eval "$$(make -s env)"
 	@$(RUN) env
 
+# CONF goes through the environment, unexpanded: an apostrophe or a $ in it means nothing to make or to the shell.
+unexport CONF
+lesson: export COURSE_CONF := $(value CONF)
 lesson: install ## Run one lesson: make lesson DAG=114_01_03 [CONF='{"max_tokens": 8}'] [V=1]
-	@$(RUN) lesson "$(DAG)" $(if $(V),-v) $(if $(CONF),--conf '$(CONF)')
+	@$(RUN) lesson "$(DAG)" $(if $(V),-v)
 
 course: install ## Run every lesson and print the table
 	@$(RUN) course

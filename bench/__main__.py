@@ -15,8 +15,8 @@ import httpx
 from bench import company, load, parse, quality, speed
 from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine
-from stack.lessons import running
 from stack.settings import REPO, Settings
+from stack.use import in_use
 
 
 def say(text: str) -> None:
@@ -103,7 +103,7 @@ def qualities(client: httpx.Client) -> None:
 def main() -> int:
     """All figures of this machine."""
     settings = Settings.load()
-    with running(settings), httpx.Client(base_url=settings.keyless_url, timeout=120, trust_env=False) as client:
+    with in_use(settings), httpx.Client(base_url=settings.keyless_url, timeout=120, trust_env=False) as client:
         speeds(client)
         in_company(settings.keyless_url)
         loads(settings.keyless_url, 10_000 if "stack" in sys.argv else 1_000)

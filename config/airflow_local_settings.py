@@ -26,6 +26,7 @@ if sys.argv[1:3] == ["dags", "test"]:
     from airflow.sdk.log import configure_logging
 
     from stack.pausing import paused
+    from stack.settings import Settings
 
     course_logs.quiet_housekeeping()
     # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
@@ -34,7 +35,7 @@ if sys.argv[1:3] == ["dags", "test"]:
     until_exit = ExitStack()
     atexit.register(until_exit.close)
     for argument in sys.argv[3:4]:
-        until_exit.enter_context(paused(argument))
+        until_exit.enter_context(paused(Settings.load(), argument))
 
 
 def dag_policy(dag):

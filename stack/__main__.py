@@ -8,29 +8,16 @@ import shlex
 import shutil
 import sys
 
-import psutil
-
 from stack import processes
+from stack.database import socket_dir
 from stack.settings import Settings, StackError
-from stack.up import holder, is_up, say, up
+from stack.up import say, up
+from stack.use import database_in_use, end_all, keep, up_lock
 
 
 def down(settings: Settings) -> int:
     """Stop whatever runs on the state folder, the remains of a killed run too."""
-    from stack.database import Database
-
-    running = processes.ours(settings)
-    supervised = holder(settings)
-    if supervised:
-        # It stops the others in order.
-        processes.end([psutil.Process(supervised)], patience=30)
-    processes.end(processes.ours(settings))
-    database_ran = False
-    if (settings.pgdata / "PG_VERSION").exists():
-        database = Database(settings)
-        database_ran = database.running
-        database.stop()
-    say("Stopped." if running or supervised or database_ran else "Nothing was running.")
+    say("Stopped." if end_all(settings) else "Nothing was running.")
     return 0
 
 
@@ -54,13 +41,12 @@ def clean(settings: Settings, *, yes: bool) -> int:
 
 
 def env(settings: Settings) -> int:
-    """Print the exports that make plain ``airflow`` commands work; the database is started if it must be."""
-    from stack.database import Database
-
-    settings.prepare()
-    variables = settings.environment(Database(settings).start())
+    """Print the exports that make plain ``airflow`` commands work; the database is started if it must be, and stays."""
+    with database_in_use(settings) as database:
+        keep(settings, database)
+        variables = settings.environment(str(socket_dir(settings)))
     variables.pop("NO_PROXY"), variables.pop("no_proxy")
-    if settings.keyless and not is_up(settings):
+    if settings.keyless and up_lock(settings).holder() is None:
         sys.stderr.write(
             "Airflow's commands work now; lessons also need keyless, so keep `make up` running in another terminal.\n"
         )
@@ -79,10 +65,10 @@ def main(argv: list[str] | None = None) -> int:
         "--yes", action="store_true", help="do not ask"
     )
     sub.add_parser("env", help='print exports for a shell: eval "$(make -s env)"')
-    lesson = sub.add_parser("lesson", help="run one lesson and show its answer")
-    lesson.add_argument("dag", help="a lesson's id or the beginning of it, like 114_01_03")
-    lesson.add_argument("-v", "--verbose", action="store_true", help="show the tasks' logs")
-    lesson.add_argument("--conf", default=None, help='params as JSON, like \'{"question": "…"}\'')
+    one = sub.add_parser("lesson", help="run one lesson and show its answer")
+    one.add_argument("dag", help="a lesson's id or the beginning of it, like 114_01_03")
+    one.add_argument("-v", "--verbose", action="store_true", help="show the tasks' logs")
+    one.add_argument("--conf", default=os.environ.get("COURSE_CONF"), help='params as JSON, like \'{"question": "…"}\'')
     sub.add_parser("course", help="run every lesson and print the table")
     sub.add_parser("costs", help="what the calls to models cost, by day, lesson and model")
     args = parser.parse_args(argv)
@@ -104,11 +90,13 @@ def main(argv: list[str] | None = None) -> int:
             from stack import costs
 
             return costs.show(settings)
-        from stack import lessons
-
         if args.command == "lesson":
-            return lessons.run_one(settings, args.dag, conf=args.conf, verbose=args.verbose)
-        return lessons.run_all(settings)
+            from stack import lesson
+
+            return lesson.run_one(settings, args.dag, conf=args.conf, verbose=args.verbose)
+        from stack import course
+
+        return course.run_all(settings)
     except StackError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -1,4 +1,4 @@
-"""What Airflow needs before its processes start: its tables, the keyless connections, and no lesson paused by a test that was killed.
+"""What Airflow needs before its processes start: its tables, the keyless connections and the lessons' pool.
 
 Run inside the environment of ``Settings.environment``; importing this module imports Airflow.
 """
@@ -17,7 +17,6 @@ from airflow.utils import db
 from airflow.utils.session import create_session
 from sqlalchemy import select
 
-from stack.pausing import unpause_left
 from stack.settings import REPO, Settings
 
 # An address of keyless on whichever port; one of another server on loopback, such as Ollama's own, has another path.
@@ -113,7 +112,6 @@ def main() -> None:
     if settings.keyless:
         import_connections(settings)
     make_pools()
-    unpause_left()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from stack.lessons import usd, with_database
+from stack.report import usd
 from stack.settings import Settings, StackError
+from stack.use import database_in_use
 
 
 def show(settings: Settings) -> int:
@@ -15,7 +16,7 @@ def show(settings: Settings) -> int:
 
     if not (settings.pgdata / "PG_VERSION").exists():
         raise StackError("Nothing has been called yet: run a lesson first, such as make lesson DAG=114_01_03.")
-    with with_database(settings):
+    with database_in_use(settings):
         from llmkit import ledger
 
         rows = ledger.spending("day", "dag_id", "provider", "model")

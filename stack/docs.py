@@ -6,7 +6,7 @@ import re
 import tomllib
 
 from keyless.http.keys import DIRECTIVES
-from stack.lessons import outline
+from stack.outline import outline
 from stack.settings import REPO
 
 _WITHOUT_DEPENDENCIES = {

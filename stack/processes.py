@@ -10,11 +10,11 @@ import psutil
 from stack.settings import Settings, StackError
 
 MARK = "COURSE_PROCESS"
-"""The environment variable by which the processes of a state folder are known; its value is the folder."""
+"""The environment variable by which the processes of `make up` are known; its value is the state folder."""
 
 
-def ours(settings: Settings) -> list[psutil.Process]:
-    """Processes that carry this state folder in their environment, without this one, its parents and PostgreSQL."""
+def marked(mark: str, settings: Settings) -> list[psutil.Process]:
+    """Processes whose environment has this state folder as ``mark``, without this one, its parents and PostgreSQL."""
     family = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
     found = []
     for process in psutil.process_iter():
@@ -23,12 +23,17 @@ def ours(settings: Settings) -> list[psutil.Process]:
                 process.pid not in family
                 and process.status() != psutil.STATUS_ZOMBIE
                 and process.name() != "postgres"
-                and process.environ().get(MARK) == str(settings.state)
+                and process.environ().get(mark) == str(settings.state)
             ):
                 found.append(process)
         except (psutil.Error, OSError):
             continue
     return found
+
+
+def ours(settings: Settings) -> list[psutil.Process]:
+    """What a `make up` of this state folder started, which may have outlived it."""
+    return marked(MARK, settings)
 
 
 def end(processes: list[psutil.Process], patience: float = 10) -> None:
@@ -45,6 +50,14 @@ def end(processes: list[psutil.Process], patience: float = 10) -> None:
         except psutil.Error:
             continue
     psutil.wait_procs(alive, timeout=5)
+
+
+def end_pid(pid: int, patience: float = 10) -> None:
+    """End the process ``pid``, which the kernel just named, and wait until it is gone."""
+    try:
+        end([psutil.Process(pid)], patience)
+    except psutil.NoSuchProcess:
+        return
 
 
 def require_free_port(port: int, name: str, what: str) -> None:

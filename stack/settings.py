@@ -65,9 +65,9 @@ class Settings:
             for folder in (self.state, self.logs, self.state / "airflow", self.state / "secrets"):
                 folder.mkdir(parents=True, exist_ok=True)
             (self.state / "secrets").chmod(0o700)
-            probe = self.state / ".writable"
+            probe = self.state / f".writable-{os.getpid()}"
             probe.write_bytes(b"x" * 65536)
-            probe.unlink()
+            probe.unlink(missing_ok=True)
             self._secret("fernet", lambda: Fernet.generate_key().decode())
             self._secret("jwt", lambda: secrets.token_hex(32))
             self._secret("google.pem", _private_key)
@@ -87,8 +87,18 @@ class Settings:
         if not path.exists() or not path.read_text():
             if make is None:
                 raise StackError(f"{path} is missing: run `make up` once.")
-            path.touch(mode=0o600)
-            path.write_text(make())  # type: ignore[operator]
+            new = path.with_name(f"{name}.{os.getpid()}")
+            new.touch(mode=0o600)
+            new.write_text(make())  # type: ignore[operator]
+            if path.exists() and not path.read_text():
+                path.unlink(missing_ok=True)
+            try:
+                # Whole or not at all, and of two that make it at once the first one's stays.
+                os.link(new, path)
+            except FileExistsError:
+                pass
+            finally:
+                new.unlink()
         return path.read_text()
 
     def environment(self, socket_dir: str) -> dict[str, str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
-import shutil
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -17,15 +14,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import httpx
+import psutil
 from honcho.manager import Manager
 
-from stack import processes
-from stack.database import Database
+from stack import processes, provider
 from stack.settings import REPO, Settings, StackError
+from stack.use import in_use, up_lock
 
 READY_LIMIT = 240
-_FRESH_DISK_MB = 600
-_WARM_DISK_MB = 100
+_KEYLESS_ENDED = -1000
 
 
 def say(text: str) -> None:
@@ -54,121 +51,87 @@ class LogFiles:
 @contextmanager
 def only_one(settings: Settings) -> Iterator[None]:
     """Hold the state folder for this process. Raises ``StackError`` when another ``make up`` holds it."""
-    with (settings.state / "up.lock").open("a+") as lock:
-        # A POSIX lock, because forked children do not inherit it: it ends with this process however that ends.
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StackError(
-                f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
-            ) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(str(os.getpid()))
-        lock.flush()
-        yield
-
-
-def holder(settings: Settings) -> int | None:
-    """The process id of the ``make up`` that holds the state folder, if one does."""
-    path = settings.state / "up.lock"
-    if not path.exists():
-        return None
-    with path.open("a+") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            return int(lock.read() or 0)
-    return None
-
-
-def is_up(settings: Settings) -> bool:
-    """Whether a ``make up`` holds the state folder."""
-    return holder(settings) is not None
-
-
-def check_disk(settings: Settings) -> None:
-    """Raises ``StackError`` when the disk is too full to start."""
-    free = shutil.disk_usage(settings.state).free // 2**20
-    needed = _WARM_DISK_MB if (settings.pgdata / "PG_VERSION").exists() else _FRESH_DISK_MB
-    if free < needed:
+    lock = up_lock(settings)
+    if not lock.take(wait=False):
         raise StackError(
-            f"Only {free} MB are free on the disk of {settings.state}; {needed} MB are needed: free some space or set COURSE_STATE."
+            f"The course is running already, at {settings.url} (state in {settings.state}); `make down` stops it."
         )
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def commands(settings: Settings) -> dict[str, list[str]]:
     """The processes by name. Log servers are off: they would listen on all addresses."""
     airflow = [sys.executable, "-m", "airflow"]
-    started = {
+    return {
         "dag-processor": [*airflow, "dag-processor"],
         "api-server": [*airflow, "api-server", "--host", "127.0.0.1", "--port", str(settings.port), "--workers", "1"],
         # All of them import for many seconds on few cores: what lists the lessons goes first.
         "scheduler": ["nice", "-n", "5", *airflow, "scheduler", "--skip-serve-logs"],
         "triggerer": ["nice", "-n", "5", *airflow, "triggerer", "--skip-serve-logs"],
     }
-    if settings.keyless:
-        started["keyless"] = ["nice", "-n", "2", sys.executable, "-m", "keyless", "--port", str(settings.keyless_port)]
-    return started
-
-
-def prepare(settings: Settings, database: Database, env: dict[str, str]) -> None:
-    """Tables, connections and unpaused lessons, in a process of its own. Raises ``StackError`` with what it said last."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stack.airflow_setup"], cwd=REPO, env=env, capture_output=True, text=True, check=False
-    )
-    (settings.logs / "setup.log").write_text(done.stdout + done.stderr)
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise StackError(
-            f"Airflow's database could not be prepared ({last}); {settings.logs / 'setup.log'} has the whole story."
-        )
 
 
 def up(settings: Settings) -> int:
     """Start everything, stay until Ctrl-C, ``make down`` or the end of one process, and stop everything. Exit status."""
     settings.prepare()
     with only_one(settings):
-        check_disk(settings)
         if left := processes.ours(settings):
             say(f"Ending {len(left)} processes that an earlier run left behind.")
             processes.end(left)
-        processes.require_free_port(settings.port, "PORT", "Airflow")
-        if settings.keyless:
-            processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
-        fresh = not (settings.pgdata / "PG_VERSION").exists()
-        say("Starting the course" + (" (the first start makes its databases: half a minute) …" if fresh else " …"))
-        database = Database(settings)
         began = time.monotonic()
         interrupted = _Interrupted()
-        try:
-            env = {**os.environ, **settings.environment(database.start()), processes.MARK: str(settings.state)}
-            prepare(settings, database, env)
-            manager = Manager(LogFiles(settings.logs))
-            for name, command in commands(settings).items():
-                manager.add_process(
-                    name,
-                    "exec " + shlex.join(command),
-                    env={**env, "PYTHONUNBUFFERED": "1"},
-                    cwd=str(REPO),
-                )
-            watcher = threading.Thread(target=_announce, args=(settings, manager, began), daemon=True)
-            watcher.start()
-            manager.loop()
-        except interrupted.Stop:
-            manager = None
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            processes.end(processes.ours(settings), patience=5)
-            database.stop()
+        manager = None
+        with suppress(interrupted.Stop), in_use(settings, say, check=_check, again=True):
+            try:
+                manager = _manager(settings)
+                if settings.keyless:
+                    threading.Thread(target=_watch_keyless, args=(settings, manager), daemon=True).start()
+                threading.Thread(target=_announce, args=(settings, manager, began), daemon=True).start()
+                manager.loop()
+            except interrupted.Stop:
+                manager = None
+            finally:
+                signal.signal(signal.SIGINT, signal.SIG_IGN)
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                processes.end(processes.ours(settings), patience=5)
         if manager is None or manager.returncode in (130, 143):
             say("Stopped. Everything is kept; `make up` goes on where you left.")
             return 0
         failed = _failed(manager)
         say(f"Stopped, because {failed} ended; its log is {settings.logs / failed}.log")
         return 1
+
+
+def _check(settings: Settings) -> None:
+    """Raises ``StackError`` for a taken port."""
+    processes.require_free_port(settings.port, "PORT", "Airflow")
+    # One that a lesson started is used; another course's would end with that course.
+    if settings.keyless and not provider.started(settings):
+        processes.require_free_port(settings.keyless_port, "KEYLESS_PORT", "keyless")
+    fresh = not (settings.pgdata / "PG_VERSION").exists()
+    say("Starting the course" + (" (the first start makes its databases: half a minute) …" if fresh else " …"))
+
+
+def _manager(settings: Settings) -> Manager:
+    """honcho with Airflow's processes, not started yet."""
+    manager = Manager(LogFiles(settings.logs))
+    environment = {**os.environ, processes.MARK: str(settings.state), "PYTHONUNBUFFERED": "1"}
+    for name, command in commands(settings).items():
+        manager.add_process(name, "exec " + shlex.join(command), env=environment, cwd=str(REPO))
+    return manager
+
+
+def _watch_keyless(settings: Settings, manager: Manager) -> None:
+    """Without keyless the rest is of no use: it may have been started by another command, so honcho does not know it."""
+    psutil.wait_procs(provider.started(settings))
+    while not manager._all_started():
+        time.sleep(0.1)
+    if manager.returncode is None:
+        manager.returncode = _KEYLESS_ENDED
+        manager.terminate()
 
 
 class _Interrupted:
@@ -187,6 +150,8 @@ class _Interrupted:
 
 def _failed(manager: Manager) -> str:
     """The process that ended first by itself: the others ended because honcho stopped them."""
+    if manager.returncode == _KEYLESS_ENDED:
+        return "keyless"
     ended = {n: p.get("returncode") for n, p in manager._processes.items()}
     return next((n for n, code in ended.items() if code not in (None, 0, -15, 143, -2)), next(iter(ended)))
 
@@ -238,7 +203,7 @@ def _announce(settings: Settings, manager: Manager, began: float) -> None:
         if count >= wanted:
             say(
                 f"Ready after {time.monotonic() - began:.0f} s: {settings.url} lists {count} lessons. "
-                f"State and logs: {settings.state}. Ctrl-C stops everything."
+                f"State and logs: {settings.state}. Ctrl-C stops everything. {provider.who_answers(settings)}"
             )
             return
     if manager.returncode is None:

@@ -65,9 +65,9 @@ def settings():
 @pytest.fixture(scope="session")
 def running_stack(request, settings) -> Iterator[None]:
     """PostgreSQL with Airflow's tables, and keyless; this process has Airflow's environment."""
-    from stack.lessons import running
+    from stack.use import in_use
 
-    with running(settings):
+    with in_use(settings):
         # Airflow's loggers keep the streams that they find when it is imported: they shall be the process' own, so that a
         # test can read what a task logged.
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -158,14 +158,14 @@ def run_dag(request, running_stack, settings, tmp_path_factory):
     # Retries happen; nobody waits for their delay.
     at_once = patch.object(TaskInstance, "next_retry_datetime", lambda ti: timezone.utcnow() - timedelta(seconds=1))
 
-    from stack import lessons
+    from stack import runs
 
     @cache
     def run(folder: Path, dag_id: str, conf: str) -> Run:
         log = tmp_path_factory.mktemp("log") / "log.txt"
         last = _requests(settings, limit=1)
         with capture.global_and_fixture_disabled(), _bundle(folder), at_once, _captured(log):
-            outcome = lessons.execute(replace(settings, dags=folder), dag_id, json.loads(conf) or None)
+            outcome = runs.execute(replace(settings, dags=folder), dag_id, json.loads(conf) or None)
         xcoms: dict[str, Any] = {}
         with create_session() as session:
             rows = session.scalars(

@@ -16,8 +16,9 @@ from types import SimpleNamespace
 import pytest
 from ports import free_port
 
+from stack.database import check_disk
 from stack.settings import REPO, Settings, StackError
-from stack.up import check_disk, commands
+from stack.up import commands
 
 
 def run(*arguments, **environment):
@@ -70,13 +71,13 @@ def test_a_state_folder_that_cannot_be_written(tmp_path):
 def test_a_full_disk(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_STATE", str(tmp_path))
     settings = Settings.load()
-    monkeypatch.setattr("stack.up.shutil.disk_usage", lambda path: SimpleNamespace(free=50 * 2**20))
+    monkeypatch.setattr("stack.database.shutil.disk_usage", lambda path: SimpleNamespace(free=50 * 2**20))
     with pytest.raises(StackError, match="Only 50 MB are free"):
         check_disk(settings)
 
 
 def test_lessons_are_found_by_their_beginning_or_not_at_all(settings):
-    from stack.lessons import find
+    from stack.outline import find
 
     assert find(settings, "114_01_03") == find(settings, "114.1.3") == "114_01_03_basic_llm_task"
     with pytest.raises(StackError, match="fits several"):
@@ -91,6 +92,30 @@ def test_lessons_are_found_by_their_beginning_or_not_at_all(settings):
 
 def test_params_that_are_no_json():
     told(run("lesson", "114_01_03", "--conf", "{max_tokens: 8}"), "CONF")
+
+
+@pytest.mark.parametrize(
+    "conf, words",
+    [
+        ('{"nope": 1}', ["no param nope", "ticket, max_tokens"]),
+        ('{"max_tokens": "8"}', ["max_tokens must be a whole number", '"8" is not', "ticket, max_tokens"]),
+        ('{"max_tokens": 8, "ticket": null}', ["ticket must be a text", "null is not"]),
+    ],
+)
+def test_params_that_the_lesson_does_not_take(conf, words, tmp_path):
+    """Told before anything starts, so in a fraction of a start's time."""
+    state = tmp_path / "state"
+    told(run("lesson", "114_01_03", "--conf", conf, COURSE_STATE=state, KEYLESS_PORT=free_port()), "CONF", *words)
+    assert not (state / "pg").exists() and not (state / "logs" / "keyless.log").exists(), "nothing was started"
+
+
+def test_what_a_json_schema_allows_in_words():
+    from stack.params import allowed
+
+    assert allowed({"type": ["string", "null"], "enum": ["a", None]}) == 'one of "a", null'
+    assert allowed({"type": "number", "exclusiveMinimum": 0, "maximum": 2}) == "a number and more than 0 and at most 2"
+    assert allowed({"type": ["null", "boolean"]}) == "null or true or false"
+    assert allowed({"not": {}}) == 'as its JSON schema says: {"not": {}}'
 
 
 def test_clean_asks_and_keeps_without_a_yes(tmp_path):
@@ -154,14 +179,38 @@ def test_costs_before_the_first_call(tmp_path):
 
 
 def test_the_lesson_command_ends_with_the_answer(running_stack, settings):
-    done = run("lesson", "114_01_03", "--conf", '{"max_tokens": 8}')
+    done = run("lesson", "114_01_03")
     assert done.returncode == 0, done
     lines = done.stdout.strip().splitlines()
     assert lines[0] == "114.1.3 Basic LLM Task"
+    assert [line for line in lines if "A small local model answers" in line] == [lines[1]], "said once"
     assert any(line.strip().startswith("✓ draft_reply") for line in lines)
-    assert "handle_response:" in lines and "status: cut_off" in lines
+    assert "handle_response:" in lines and any(line.startswith("status: ") for line in lines)
     assert re.match(r"success \(as expected\) · 5 tasks · 1 LLM calls · \d+ tokens · \$0\.0000\d+ · ", lines[-1])
     assert "[info" not in done.stdout
+
+
+def test_the_lesson_command_with_params_and_the_tasks_own_lines(running_stack, settings):
+    done = run("lesson", "114_01_03", "--verbose", COURSE_CONF='{"max_tokens": 8}')
+    assert done.returncode == 0, done
+    lines = done.stdout.strip().splitlines()
+    assert "status: cut_off" in lines
+    own = [line for line in lines if line.startswith("    ")]
+    assert any("The completion has" in line for line in own), "the lesson's own"
+    assert any("LLM run complete" in line for line in own), "its operators'"
+    assert len(own) < 20 and max(map(len, own)) < 210
+    for internal in ("::group", "DAG TEST", "next_dagrun", "Task instance", "Filling up the DagBag", "Deprecat"):
+        assert internal not in done.stdout, internal
+    log = Path(lines[-1].removeprefix("The whole log: ")).read_text()
+    assert "::group" in log and "The completion has" in log
+
+
+def test_an_exercise_that_ends_otherwise_is_no_error(running_stack, settings):
+    """With 4 letters the first way of 7.1 succeeds too, as the lesson says."""
+    done = run("lesson", "114_07_01", "--conf", '{"letters": 4}')
+    assert done.returncode == 0, done
+    assert "success (with its own params it ends failed; yours are different)" in done.stdout
+    assert "expected was" not in done.stdout
 
 
 def test_the_course_command_prints_the_table(running_stack, tmp_path):
@@ -179,15 +228,16 @@ def test_the_course_command_prints_the_table(running_stack, tmp_path):
 
 @pytest.mark.parametrize("ended", ["success", "failed"])
 def test_the_course_command_s_exit_status(settings, monkeypatch, tmp_path, capfd, ended):
-    from stack import lessons
+    from stack import course
+    from stack.runs import Outcome
 
-    outcome = lessons.Outcome("114_01_03_basic_llm_task", state=ended)
+    outcome = Outcome("114_01_03_basic_llm_task", state=ended)
     (tmp_path / "114_01_03_basic_llm_task.py").touch()
-    monkeypatch.setattr(lessons, "running", nullcontext)
-    monkeypatch.setattr(lessons, "execute", lambda settings, dag_id: outcome)
+    monkeypatch.setattr(course, "in_use", lambda *_: nullcontext())
+    monkeypatch.setattr(course, "execute", lambda settings, dag_id: outcome)
     stdout, stderr = os.dup(1), os.dup(2)
     try:
-        status = lessons.run_all(replace(settings, dags=tmp_path))
+        status = course.run_all(replace(settings, dags=tmp_path))
     finally:
         os.dup2(stdout, 1), os.dup2(stderr, 2)
         os.close(stdout), os.close(stderr)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from stack.lessons import outline
+from stack.outline import outline
 from stack.settings import REPO
 
 SCRIPT = """

@@ -19,7 +19,7 @@ import pytest
 from ports import free_port
 
 from llmkit.ledger import replies
-from stack.lessons import outline
+from stack.outline import outline
 from stack.settings import REPO
 
 

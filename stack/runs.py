@@ -1,0 +1,92 @@
+"""One run of a lesson, in this process, as ``airflow dags test`` does it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from stack.parsing import instead_of_all, parsed
+from stack.pausing import paused
+from stack.settings import Settings
+from stack.task_logs import tee
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+    from llmkit.ledger import Spending
+
+
+@dataclass
+class Outcome:
+    """What one run of a lesson came to. ``answers`` holds the return values of its last tasks."""
+
+    dag_id: str
+    run_id: str = ""
+    state: str = "failed"
+    tasks: dict[str, str] = field(default_factory=dict)
+    answers: dict[str, Any] = field(default_factory=dict)
+    spent: Spending | None = None
+    seconds: float = 0.0
+    error: str = ""
+
+
+def execute(
+    settings: Settings,
+    dag_id: str,
+    conf: dict[str, Any] | None = None,
+    *,
+    bag: DagBag | None = None,
+    own_lines: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Run one lesson to its end in this process and say what it came to; its own failure is an outcome, not an exception.
+
+    ``bag`` has it if it is read already. ``own_lines`` gets what the tasks log themselves.
+    """
+    from airflow.models.xcom import XComModel
+    from airflow.sdk.log import configure_logging
+    from airflow.utils.session import create_session
+
+    # A worker masks keys in what a task logs; `dag.test` by itself does not.
+    configure_logging()
+    if own_lines:
+        tee(own_lines)
+    outcome = Outcome(dag_id)
+    began = time.monotonic()
+    try:
+        bag = bag or parsed(settings, dag_id)
+        dag = bag.dags[dag_id]
+        with paused(settings, dag_id), instead_of_all(bag):
+            run = dag.test(run_conf=conf)
+    except Exception as error:
+        # Params that do not validate, for one, are told before the first task.
+        outcome.error = str(error).strip().splitlines()[0]
+        return outcome
+    outcome.run_id, outcome.state = run.run_id, str(run.state)
+    outcome.seconds = time.monotonic() - began
+    with create_session() as session:
+        for ti in run.get_task_instances(session=session):
+            name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
+            outcome.tasks[name] = str(ti.state)
+        for leaf in dag.leaves:
+            rows = session.scalars(
+                XComModel.get_many(run_id=run.run_id, dag_ids=dag_id, task_ids=leaf.task_id, key="return_value")
+            ).all()
+            values = [XComModel.deserialize_value(row) for row in rows]
+            if values:
+                outcome.answers[leaf.task_id] = values[0] if len(values) == 1 else values
+    outcome.spent = _spent(dag_id, run.run_id)
+    return outcome
+
+
+def _spent(dag_id: str, run_id: str) -> Spending | None:
+    import psycopg
+
+    from llmkit import ledger
+
+    try:
+        (spent,) = ledger.spending(dag_id=dag_id, run_id=run_id)
+        return spent
+    except psycopg.Error:
+        return None
