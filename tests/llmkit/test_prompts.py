@@ -83,3 +83,46 @@ def test_all_prompts_of_the_course_load():
     for name in prompts.names():
         for prompt in prompts.versions(name):
             assert prompt.description and prompt.template.strip()
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "../../x", "a/../../outside", "/etc", "{absolute}", "..", ".", "", "a/b", "a\\b", "a\0b", "link", "*", "_house"]
+)  # fmt: skip
+def test_a_name_never_leads_out_of_the_library(name, tmp_path):
+    library = tmp_path / "library"
+    for folder in (library / "a", library / "_house", tmp_path / "outside"):
+        folder.mkdir(parents=True)
+        (folder / "v1.j2").write_text("---\ndescription: d\n---\nsecret")
+    (library / "link").symlink_to(tmp_path / "outside")
+    name = name.format(absolute=tmp_path / "outside")
+    for ask in (prompts.load, prompts.versions):
+        with pytest.raises(prompts.PromptError, match="There is no prompt"):
+            ask(name, library=library)
+
+
+def test_a_version_that_is_a_link_out_of_the_library_is_none(tmp_path):
+    library = tmp_path / "library"
+    (library / "a").mkdir(parents=True)
+    (tmp_path / "secret.j2").write_text("---\ndescription: d\n---\nsecret")
+    (library / "a" / "v1.j2").symlink_to(tmp_path / "secret.j2")
+    with pytest.raises(prompts.PromptError, match="There is no prompt a"):
+        prompts.load("a", library=library)
+
+
+@pytest.mark.parametrize("version", ["1", "../v1", "1/../../x", 1.0, True])
+def test_a_version_is_a_whole_number(version):
+    with pytest.raises(prompts.PromptError, match="has no version"):
+        prompts.load(prompts.names()[0], version)
+
+
+@pytest.mark.parametrize("part", ["../../outside/v1.j2", "/etc/hostname", "{absolute}", "link/v1.j2"])
+def test_a_template_takes_in_nothing_from_outside(part, tmp_path):
+    library = tmp_path / "library"
+    for folder in (library / "a", tmp_path / "outside"):
+        folder.mkdir(parents=True)
+    (tmp_path / "outside" / "v1.j2").write_text("---\ndescription: d\n---\nsecret")
+    (library / "link").symlink_to(tmp_path / "outside")
+    part = part.format(absolute=tmp_path / "outside" / "v1.j2")
+    (library / "a" / "v1.j2").write_text(f'---\ndescription: d\n---\n{{% include "{part}" %}}')
+    with pytest.raises(prompts.PromptError, match="is not in"):
+        prompts.load("a", library=library)

@@ -109,7 +109,7 @@ def load(name: str, version: int | None = None, *, digest: str | None = None, li
             "Bring that text back from version control, or promote a version that is there."
         )
     chosen = max(files) if version is None else version
-    if chosen not in files:
+    if type(chosen) is not int or chosen not in files:
         raise PromptError(f"Prompt {name} has no version {chosen}; it has {', '.join(map(str, sorted(files)))}.")
     return _parse(name, chosen, Path(library))
 
@@ -125,7 +125,11 @@ def names(library: Path | str = LIBRARY) -> list[str]:
 
 
 def _files(name: str, library: Path) -> dict[int, Path]:
-    found = {int(m.group(1)): path for path in (library / name).glob("v*.j2") if (m := _VERSION.fullmatch(path.name))}
+    # Names come from forms and settings too: one like ../../secrets is no name of a prompt.
+    paths = (library / name).glob("v*.j2") if name in names(library) else ()
+    found = {
+        int(m.group(1)): path for path in paths if (m := _VERSION.fullmatch(path.name)) and _is_inside(path, library)
+    }
     if not found:
         raise PromptError(f"There is no prompt {name} in {library}; there are: {', '.join(names(library)) or 'none'}.")
     return found
@@ -238,13 +242,18 @@ def rendered_once() -> dict[str, str]:
     }
 
 
+def _is_inside(path: Path, library: Path) -> bool:
+    """Whether ``path`` is a file of the library, also when links are followed."""
+    try:
+        return path.is_file() and path.resolve().is_relative_to(library.resolve())
+    except ValueError:  # a NUL in the name
+        return False
+
+
 def _environment(library: Path) -> ImmutableSandboxedEnvironment:
     def source(name: str) -> str | None:
-        path = (library / name).resolve()
-        # A name like ../../secrets must not lead out of the library.
-        if not path.is_relative_to(library.resolve()) or not path.is_file():
-            return None
-        return _split(f"Prompt {name}", path)[1]
+        path = library / name
+        return _split(f"Prompt {name}", path)[1] if _is_inside(path, library) else None
 
     return ImmutableSandboxedEnvironment(
         loader=FunctionLoader(source), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
