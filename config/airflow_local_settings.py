@@ -4,7 +4,10 @@ Airflow forks a process for each DAG file that it parses and for each task that 
 providers anew (together 3 s of CPU). Imported here, before the fork, they are there already in all of them.
 """
 
+from __future__ import annotations
+
 import sys
+from typing import Any
 
 import course_logs
 import course_notes
@@ -37,7 +40,7 @@ if sys.argv[1:3] == ["dags", "test"]:
         until_exit.enter_context(paused(argument))
 
 
-def dag_policy(dag):
+def dag_policy(dag: Any) -> None:
     """Airflow calls this for every DAG that it reads: a lesson's page says who answers."""
     if dag.doc_md:
         dag.doc_md = course_notes.with_note(dag.doc_md)
