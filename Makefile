@@ -1,6 +1,6 @@
 # The course in one command each. `make` alone lists them.
 PYTHON ?= python3
-export PORT KEYLESS_PORT KEYLESS COURSE_STATE
+export PORT KEYLESS_PORT KEYLESS COURSE_STATE COURSE_HOSTS
 UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/python -m stack
 
@@ -51,7 +51,10 @@ lint: install ## ruff, the rooms, the prompts and the lock file
 bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle cost)
 	@.venv/bin/python -m bench $(ARGS)
 
-export: install ## Write requirements.txt and the README's tables anew
+export: install ## Write requirements.txt and the README's generated parts anew
 	@.venv/bin/python -m stack.docs
 
-.PHONY: help install up down clean env lesson course costs test lint bench export
+screenshot: install ## Write docs/ui.png anew, from a running make up
+	@.venv/bin/python -m stack.screenshot
+
+.PHONY: help install up down clean env lesson course costs test lint bench export screenshot

@@ -1,4 +1,4 @@
-"""``make export``: the generated parts of the repository, ``requirements.txt`` and the README's tables."""
+"""``make export``: the generated parts of the repository, ``requirements.txt`` and the README's first sentence and tables."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def requirements() -> str:
     return "\n".join(lines) + "\n"
 
 
+def opening() -> str:
+    """The README's first sentence, with the number of lessons that are there."""
+    planned = len(outline())
+    there = len([dag_id for dag_id in outline() if (REPO / "dags" / f"{dag_id}.py").exists()])
+    more = f" ({planned} are planned)" if there < planned else ""
+    return (
+        f"{there} runnable Airflow DAGs{more} that teach GenAI and LLM integration, one file a lesson, on Airflow 3.3 and its own AI\n"
+        "provider."
+    )
+
+
 def lesson_table() -> str:
     """The README's table: one row a lesson that is there, and how many are not yet."""
     rows = ["| | Lesson | What it shows | Ends |", "|---|---|---|---|"]
@@ -54,8 +65,8 @@ def directive_table() -> str:
 
 
 def with_tables(readme: str) -> str:
-    """``readme`` with the generated tables between their marks."""
-    for name, table in (("lessons", lesson_table()), ("directives", directive_table())):
+    """``readme`` with the generated parts between their marks."""
+    for name, table in (("opening", opening()), ("lessons", lesson_table()), ("directives", directive_table())):
         begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
         pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
         readme = re.sub(pattern, f"{begin}\n{table}\n{end}".replace("\\", r"\\"), readme, flags=re.DOTALL)

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from stack import docs
+from stack import docs, screenshot
 from stack.settings import REPO
 
 ROOMS = ("keyless", "stack", "bench", "plugins")
@@ -75,6 +76,15 @@ def test_the_readme_s_tables_are_fresh():
     readme = (REPO / "README.md").read_text()
     assert docs.with_tables(readme) == readme, "run `make export`"
     assert docs.lesson_table() in readme and docs.directive_table() in readme
+    first = readme.split("You clone it")[0]
+    assert docs.opening() in first and re.search(r"(\d+) runnable", first).group(1) == str(len(screenshot.lessons()))
+
+
+def test_the_readme_s_picture_shows_the_lessons_that_are_there():
+    with Image.open(screenshot.PICTURE) as picture:
+        shown = picture.text.get(screenshot.LESSONS, "").split()
+    assert shown == screenshot.lessons(), "run `make screenshot` beside a running `make up`"
+    assert screenshot.PICTURE.stat().st_size < 250_000
 
 
 def test_the_lock_file_fits_the_project():
