@@ -64,7 +64,7 @@ def growth(work: Callable[[str], object], unit: str, most: int = MEGABYTE) -> fl
     It begins with a short text and ends with the first doubling that is far from linear, so that what never ends is not
     waited for. Times too short to be told from fixed costs do not count.
     """
-    size, worst, before = 4096, 0.0, None
+    size, worst, before = 1024, 0.0, None
     while size <= most:
         best = _seconds(work, unit, size)
         if before is not None and before > 0.01:

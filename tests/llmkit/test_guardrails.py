@@ -223,7 +223,8 @@ def test_growth_sees_what_is_not_linear():
 def test_each_pattern_reads_its_own_beginnings_in_linear_time(name):
     units = list(beginnings(PATTERNS[name].pattern))
     assert len(units) > 3
-    assert {unit: g for unit in units if (g := growth(PATTERNS[name].search, unit)) > 2.5} == {}
+    for unit in units:
+        assert growth(PATTERNS[name].search, unit) <= 2.5, unit
 
 
 @pytest.mark.parametrize(
@@ -250,9 +251,8 @@ OWN = [injection._CODES[0][2], injection._CODES[1][2], pii._EMAIL, pii._IBAN, pi
 def test_patterns_of_forms_read_their_own_beginnings_in_linear_time(pattern):
     units = list(beginnings(pattern.pattern))
     assert units
-    assert {
-        unit: g for unit in units if (g := growth(lambda x: deque(pattern.finditer(x), maxlen=0), unit)) > 2.5
-    } == {}
+    for unit in units:
+        assert growth(lambda x: deque(pattern.finditer(x), maxlen=0), unit) <= 2.5, unit
 
 
 @pytest.mark.parametrize("unit", ["a{n}@b.example ", "a.", "::", "[EMAIL_1]", "10.0.0.{n} "])
