@@ -22,14 +22,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads",
         type=int,
-        default=os.environ.get("KEYLESS_THREADS"),
-        help="threads of the language model (default: KEYLESS_THREADS, else the physical cores, from the third on less one, at most 4)",
+        default=os.environ.get("KEYLESS_THREADS") or None,
+        help="threads of the language model (default: KEYLESS_THREADS, else the physical cores, one fewer if there are three or more, at most 4)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
         "--keep-bodies",
         action="store_true",
-        default=os.environ.get("KEYLESS_KEEP_BODIES", "0") not in ("0", ""),
+        default=os.environ.get("KEYLESS_KEEP_BODIES", "").lower() in ("1", "true", "yes"),
         help="keep what requests said, for GET /_keyless/requests (default: KEYLESS_KEEP_BODIES, else off)",
     )
     args = parser.parse_args(argv)

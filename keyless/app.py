@@ -49,10 +49,15 @@ async def _unknown_route(request: Request, error: Exception) -> Response:
     served = ", ".join(f"/{name}" for name in request.app.state.served)
     what = "Method not allowed" if error.status_code == 405 else "Unknown request URL"
     message = f"{what}: {request.method} {request.url.path}. keyless serves {served}."
-    return error_response(BadRequest(message, status=error.status_code, kind="not_found"), _dialect(request))
+    return error_response(
+        BadRequest(
+            message, status=error.status_code, kind="not_found" if error.status_code == 404 else "invalid_request"
+        ),
+        _dialect(request),
+    )
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+def _failed(request: Request, error: Exception) -> Response:
     log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
     told = BadRequest("keyless failed on this request; its log says why.", status=500)
     return error_response(told, _dialect(request))
@@ -85,10 +90,15 @@ def create_app(
     With ``keep_bodies`` the journal has what each request said.
     """
     journal = Journal(keep_bodies=keep_bodies)
-    by_name = {p.name: p for p in (discovered(providers) if served is None else served)}
+    by_name: dict[str, Provider] = {}
+    for provider in discovered(providers) if served is None else served:
+        if provider.name in by_name:
+            raise ValueError(f"two providers are named {provider.name!r}")
+        by_name[provider.name] = provider
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        app.state.providers = {name: provider.state() for name, provider in by_name.items()}
         app.state.answerer = await Answerer.load(threads)
         app.state.files = Store()
         app.state.batches = Batches(app)
@@ -104,14 +114,13 @@ def create_app(
             Route("/_keyless/requests", _requests, methods=["GET", "DELETE"]),
         ],
         lifespan=lifespan,
-        exception_handlers={HTTPException: _unknown_route, Exception: _failed},
+        exception_handlers={HTTPException: _unknown_route},
     )
     app.router.redirect_slashes = False
     app.state.journal = journal
     app.state.keys = Keys()
     app.state.prompt_cache = PromptCache()
     app.state.served = by_name
-    app.state.providers = {name: provider.state() for name, provider in by_name.items()}
-    app.add_middleware(Recorder, journal=journal, providers=by_name, answered_by=ENGINE_NAME)
+    app.add_middleware(Recorder, journal=journal, providers=by_name, answered_by=ENGINE_NAME, failed=_failed)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts())
     return app

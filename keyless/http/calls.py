@@ -70,7 +70,7 @@ async def events(request: Request, neutral: NeutralRequest) -> AsyncIterator[Eve
         claim.settle(0)
         raise
 
-    async def all_of_them() -> AsyncIterator[Event]:
+    async def settled() -> AsyncIterator[Event]:
         used = 0
         try:
             for event in beginning:
@@ -82,6 +82,18 @@ async def events(request: Request, neutral: NeutralRequest) -> AsyncIterator[Eve
         finally:
             claim.settle(used)
             await source.aclose()  # type: ignore[attr-defined]
+
+    # Begun here: a generator that a client never lets begin would not settle what was claimed.
+    rest = settled()
+    first = await anext(rest)
+
+    async def all_of_them() -> AsyncIterator[Event]:
+        try:
+            yield first
+            async for event in rest:
+                yield event
+        finally:
+            await rest.aclose()  # type: ignore[attr-defined]
 
     return all_of_them()
 

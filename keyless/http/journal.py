@@ -50,7 +50,8 @@ class Entry:
 
 
 _KEY_HEADERS = ("x-api-key", "x-goog-api-key", "api-key")
-_HIDDEN = {"authorization", "cookie", "x-amz-security-token", *_KEY_HEADERS}
+_HIDDEN = {"authorization", "proxy-authorization", "cookie", "x-amz-security-token", *_KEY_HEADERS}
+_SCHEMES = ("bearer", "basic", "aws4-hmac-sha256")
 _AWS_CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256\s+Credential=(.+?)/\d{8}/")
 
 
@@ -74,26 +75,46 @@ def _shown(key: str) -> str | None:
     return key if key == "keyless" or key.startswith("keyless:") else f"{key[:4]}…"
 
 
-def _masked(header: str) -> str:
+def _masked(name: str, header: str) -> str:
     """What kind of credential a header carries, and its beginning."""
-    scheme, space, secret = header.partition(" ")
-    return f"{scheme} {secret[:4]}…" if space else f"{header[:4]}…"
+    if name == "cookie":
+        return "…"
+    scheme, _, secret = header.partition(" ")
+    if scheme.lower() in _SCHEMES and secret:
+        return f"{scheme} {secret[:4]}…"
+    return f"{header[:4]}…"
+
+
+def _shown_headers(headers: dict[str, str]) -> dict[str, str]:
+    shown = {k: _masked(k, v) if k in _HIDDEN else v for k, v in headers.items()}
+    if "referer" in shown:
+        # An address may have a key in its query.
+        shown["referer"] = shown["referer"].partition("?")[0]
+    return shown
 
 
 class Journal:
-    """The last ``KEPT`` requests, oldest first. Keys and the headers that carry them are cut to their first characters."""
+    """The last ``KEPT`` requests, oldest first. Keys, and the headers that carry them, are cut to their first characters.
 
-    def __init__(self, *, keep_bodies: bool = False, kept_body_bytes: int = KEPT_BODY_BYTES) -> None:
+    Where bodies are kept, they are together at most ``kept_body_bytes``; what the model was asked comes on top, about as
+    much again.
+    """
+
+    def __init__(self, *, keep_bodies: bool = False, kept_body_bytes: int = KEPT_BODY_BYTES, kept: int = KEPT) -> None:
         self._ids = itertools.count(1)
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
+        self._entries: deque[Entry] = deque()
+        self._kept = kept
         self._room = kept_body_bytes if keep_bodies else 0
-        self._with_body: deque[Entry] = deque()
+        self._with_body: dict[int, Entry] = {}
+        self._used = 0
 
     def open(self, provider: str, method: str, path: str, headers: dict[str, str], key: str = "") -> Entry:
         """Begin an entry. ``key`` is an API key that did not come in a header."""
-        shown = {k: _masked(v) if k in _HIDDEN else v for k, v in headers.items()}
-        entry = Entry(next(self._ids), provider, method, path, key=_shown(api_key(headers) or key), headers=shown)
+        name = _shown(api_key(headers) or key)
+        entry = Entry(next(self._ids), provider, method, path, key=name, headers=_shown_headers(headers))
         self._entries.append(entry)
+        if len(self._entries) > self._kept:
+            self._forget(self._entries.popleft())
         return entry
 
     def note_body(self, entry: Entry, body: bytes) -> None:
@@ -101,12 +122,10 @@ class Journal:
         if not 0 < len(body) <= self._room:
             return
         entry.body = body
-        self._with_body.append(entry)
-        kept = sum(len(e.body or b"") for e in self._with_body)
-        while kept > self._room:
-            oldest = self._with_body.popleft()
-            kept -= len(oldest.body or b"")
-            oldest.body = oldest.asked = None
+        self._with_body[entry.id] = entry
+        self._used += len(body)
+        while self._used > self._room:
+            self._forget(next(iter(self._with_body.values())))
 
     def note_asked(self, entry: Entry, asked: Request | dict[str, Any]) -> None:
         """Keep what the model is asked, beside the body that it was read from."""
@@ -118,15 +137,23 @@ class Journal:
         return [_row(e) for e in [e for e in self._entries if e.id > after][-limit:]]
 
     def clear(self) -> None:
+        for entry in list(self._with_body.values()):
+            self._forget(entry)
         self._entries.clear()
-        self._with_body.clear()
+
+    def _forget(self, entry: Entry) -> None:
+        if self._with_body.pop(entry.id, None) is not None:
+            self._used -= len(entry.body or b"")
+        entry.body = entry.asked = None
 
 
 def _row(entry: Entry) -> dict[str, Any]:
     apart = ("body", "asked")
     row = {k: v for k, v in vars(entry).items() if not k.startswith("_") and k not in apart}
     if entry.body is not None:
-        row |= {"body": _readable(entry.body), "asked": _plain(entry.asked)}
+        said = {"body": _readable(entry.body), "asked": _plain(entry.asked)}
+        # Python reads NaN and the like, which no JSON has: they become their names.
+        row |= json.loads(json.dumps(said), parse_constant=str)
     return row
 
 

@@ -59,6 +59,11 @@ class Provider:
 
 
 def discovered(package: ModuleType) -> list[Provider]:
-    """The ``PROVIDER`` of each package in ``package``, by name."""
-    names = sorted(found.name for found in pkgutil.iter_modules(package.__path__))
-    return [importlib.import_module(f"{package.__name__}.{name}").PROVIDER for name in names]
+    """The ``PROVIDER`` of each package in ``package``, by name. Raises ``RuntimeError`` for one that exports none."""
+    found = []
+    for name in sorted(module.name for module in pkgutil.iter_modules(package.__path__)):
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        if not isinstance(getattr(module, "PROVIDER", None), Provider):
+            raise RuntimeError(f"{module.__name__} exports no PROVIDER: {module.__file__}")
+        found.append(module.PROVIDER)
+    return found

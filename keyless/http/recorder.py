@@ -1,11 +1,13 @@
-"""The outermost layer: writes every request to the journal, marks every reply, and refuses names that are not ours."""
+"""Around all providers: which names the server answers to, and what is noted of every request and marked on every reply."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from keyless.http.journal import Journal
@@ -24,13 +26,24 @@ def allowed_hosts() -> list[str]:
 
 
 class Recorder:
-    """Opens an entry for each request to a provider, closes it with the reply, and names in each reply who answered."""
+    """Opens an entry for each request to a provider, closes it with the reply, and names in each reply who answered.
 
-    def __init__(self, app: ASGIApp, journal: Journal, providers: Container[str], answered_by: str) -> None:
+    ``failed`` makes the reply to a request that ended in an exception.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        journal: Journal,
+        providers: Container[str],
+        answered_by: str,
+        failed: Callable[[Request, Exception], Response],
+    ) -> None:
         self._app = app
         self._journal = journal
         self._providers = providers
         self._answered_by = answered_by.encode()
+        self._failed = failed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # What has an entry already comes from a batch, not over HTTP.
@@ -49,7 +62,7 @@ class Recorder:
         key = QueryParams(scope["query_string"]).get("key", "")
         entry = self._journal.open(name, scope["method"], f"/{path}", headers, key)
         scope["keyless.entry"] = entry
-        status = 499
+        status = 0
 
         async def marked(message: Message) -> None:
             nonlocal status
@@ -62,6 +75,13 @@ class Recorder:
 
         try:
             await self._app(scope, receive, marked)
+        except Exception as error:
+            response = self._failed(Request(scope), error)
+            if status:
+                # The reply has begun, and can only break off.
+                entry.close(500)
+                raise
+            await response(scope, receive, marked)
         finally:
-            # Not closed yet: the reply broke off, because the client has gone or something failed in the middle.
+            # Not closed yet: the reply broke off, because the client has gone.
             entry.close(499)

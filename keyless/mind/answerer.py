@@ -78,39 +78,19 @@ class Answerer:
 
         Raises ``BadRequest`` (``ContextOverflow`` among them) before any text or call.
         """
-        _check(request)
-        prompt = _chat(request.messages)
-        if await self._is_prose(request):
-            # The usual case: the engine counts the prompt itself, while it reads it.
-            async for event in self._prose(prompt, request):
-                yield event
-            return
-        prompt_tokens = await self.count(request)
-        thought = await self._think(request)
-        if thought.calls:
-            yield Started(prompt_tokens)
-            for call in thought.calls:
-                yield call
-            text = "".join(json.dumps({"name": c.name, "arguments": c.arguments}) for c in thought.calls)
-            yield Done("tool_calls", Usage(prompt_tokens, len(await self._engine.tokenize(text))))
-            return
-        if thought.text is None:
-            whole = self._prose(prompt, request, prompt_tokens)
-        else:
-            # JSON that breaks off at a stop string is none.
-            whole = self._spoken(thought.text, prompt_tokens, replace(request, stop=()) if thought.is_json else request)
-        async for event in whole:
+        # The usual case is prose: the engine counts the prompt itself, while it reads it.
+        is_prose = await self._is_prose(request)
+        async for event in self._prose(_chat(request.messages), request) if is_prose else self._thought(request):
             yield event
 
     async def reply(self, request: Request) -> Reply:
         """The whole reply at once. Raises as ``answer`` does."""
-        _check(request)
         if await self._is_prose(request):
             return await self._whole_prose(request)
         text: list[str] = []
         calls: list[ToolCall] = []
         done = Done("stop", Usage(0, 0))
-        async for event in self.answer(request):
+        async for event in self._thought(request):
             if isinstance(event, TextDelta):
                 text.append(event.text)
             elif isinstance(event, ToolCall):
@@ -124,24 +104,49 @@ class Answerer:
 
         Raises ``BadRequest``, and ``ContextOverflow`` when they do not fit.
         """
-        _check(request)
+        return await self._count(request, is_prose=await self._is_prose(request))
+
+    async def _count(self, request: Request, *, is_prose: bool) -> int:
         schema = request.schema
-        if not schema and not await self._is_prose(request):
+        if not schema and not is_prose:
             schema = await self._workers.run(lambda desk: wanted_schema(request, understand(request.messages)))
         tools = json.dumps([[t.name, t.description, t.parameters] for t in request.tools]) if request.tools else ""
         extra = tools + (json.dumps(schema) if schema else "")
         return await self._engine.count_prompt(_chat(request.messages), extra)
 
     async def _is_prose(self, request: Request) -> bool:
-        """Whether the answer is the language model's own words and nothing has to be decided before."""
+        """Whether the answer is the language model's own words and nothing has to be decided before.
+
+        Raises ``BadRequest`` for a request that cannot be answered.
+        """
+        _check(request)
+        if sum(len(m.text) for m in request.messages) > self.context_tokens:
+            # It may be too long for the model: nothing looks for patterns in it then.
+            await self._engine.count_prompt(_chat(request.messages))
         if request.tools or request.schema is not None or tool_results(request.messages):
             return False
         if pictures_of(request.messages):
             return False
-        if sum(len(m.text) for m in request.messages) > self.context_tokens:
-            # It may be too long for the model: nothing looks for patterns in it then.
-            await self._engine.count_prompt(_chat(request.messages))
         return await self._workers.run(lambda desk: is_plainly_prose(request.messages))
+
+    async def _thought(self, request: Request) -> AsyncIterator[Event]:
+        """The answer to what is not plainly prose."""
+        prompt_tokens = await self._count(request, is_prose=False)
+        thought = await self._think(request)
+        if thought.calls:
+            yield Started(prompt_tokens)
+            for call in thought.calls:
+                yield call
+            text = "".join(json.dumps({"name": c.name, "arguments": c.arguments}) for c in thought.calls)
+            yield Done("tool_calls", Usage(prompt_tokens, len(await self._engine.tokenize(text))))
+            return
+        if thought.text is None:
+            whole = self._prose(_chat(request.messages), request, prompt_tokens)
+        else:
+            # JSON that breaks off at a stop string is none.
+            whole = self._spoken(thought.text, prompt_tokens, replace(request, stop=()) if thought.is_json else request)
+        async for event in whole:
+            yield event
 
     async def _think(self, request: Request) -> Thought:
         async def written(prompt: str, max_tokens: int) -> str:

@@ -10,6 +10,7 @@ import onnxruntime
 from tokenizers import Tokenizer
 
 from keyless.mind.weights import package_dir
+from keyless.mind.workers import check
 
 DIMENSIONS = 384
 MAX_TOKENS = 512
@@ -73,6 +74,7 @@ class Embedder:
         return np.stack([self._one(text) for text in texts])
 
     def _embed_one(self, text: str) -> np.ndarray:
+        check()
         return self.embed([text])[0]
 
     def _run(self, batch: list[list[int]]) -> np.ndarray:

@@ -65,7 +65,7 @@ class Sampling:
 
 
 def default_threads() -> int:
-    """As many as there are physical cores; of three and more one is left to the others, and more than four bring nothing."""
+    """The physical cores, one fewer if there are three or more, at most 4."""
     physical = psutil.cpu_count(logical=False) or 2
     return physical if physical < 3 else min(4, physical - 1)
 

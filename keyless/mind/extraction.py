@@ -15,6 +15,7 @@ from price_parser import Price
 
 from keyless.mind.embedder import Embedder
 from keyless.mind.text import words
+from keyless.mind.workers import check
 
 _MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 _CURRENCIES = {
@@ -141,7 +142,13 @@ class Wanted:
 
 def find_all(kind: str, text: str) -> list[Found]:
     """Every candidate of ``kind`` in ``text``, in order."""
-    return [Found(kind, m.group().strip(), m.start(), m.end()) for m in _PATTERNS[kind].finditer(text)]
+    return list(_found(kind, text))
+
+
+@lru_cache(maxsize=256)
+def _found(kind: str, text: str) -> tuple[Found, ...]:
+    # Every field of every object of a schema asks again.
+    return tuple(Found(kind, m.group().strip(), m.start(), m.end()) for m in _PATTERNS[kind].finditer(text))
 
 
 def finder_for(question: str) -> Callable[[str], list[Found]] | None:
@@ -279,6 +286,7 @@ class Extractor:
         return found
 
     def _score(self, text: str, field: Wanted, candidate: Found) -> float:
+        check()
         key, before, after = _surroundings(text, candidate, numeric=field.type != "string")
         label = _content_words(field.words)
         hints = _content_words(field.description) - label
@@ -346,7 +354,7 @@ def _stem(word: str) -> str:
     return word
 
 
-def _near(word: str, tokens: list[str]) -> float:
+def _near(word: str, tokens: tuple[str, ...]) -> float:
     """1 for the token next to the candidate, falling with the distance; 0 when ``word`` is not there."""
     for distance, token in enumerate(tokens[:14]):
         stem = _stem(token.lower())
@@ -355,7 +363,8 @@ def _near(word: str, tokens: list[str]) -> float:
     return 0.0
 
 
-def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, list[str], list[str]]:
+@lru_cache(maxsize=8192)
+def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """The key of the candidate's line (``Total: 12`` → ``Total``) and the words before and after it in its sentence."""
     line_start = text.rfind("\n", 0, candidate.start) + 1
     line_end = text.find("\n", candidate.end)
@@ -368,7 +377,7 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, l
     # A sentence's end is a wall: what stands behind it speaks of something else.
     before = re.split(r"(?<=[a-z0-9)])[.!?]\s(?=[A-Z])" + (r"|[,;]\s" if numeric else ""), before)[-1]
     after = re.split(r"[.!?](?:\s|$)|[,;]\s", after)[0]
-    return key, re.findall(r"[\w%]+", before), re.findall(r"[\w%]+", after)
+    return key, tuple(re.findall(r"[\w%]+", before)), tuple(re.findall(r"[\w%]+", after))
 
 
 def _labelled(text: str) -> list[Found]:

@@ -14,6 +14,7 @@ from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of, to_num
 from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task, described_labels
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
+from keyless.mind.workers import check
 from keyless.neutral import BadRequest
 
 Schema = dict[str, Any]
@@ -21,6 +22,7 @@ Writer = Callable[[str, int], str]
 """Writes prose: what to write and the most tokens it may take. It waits for the language model."""
 
 _MAX_DEPTH = 8
+_MOST_ASKED = 10_000
 _ABSENT = object()
 _PROSE = re.compile(
     r"\b(?:summary|description|explanation|reasons?|reasoning|rationale|reply|response|answer|message|body|text|content|comment|"
@@ -45,21 +47,29 @@ class Filler:
     extractor: Extractor
     task: Task
     write: Writer | None = None
+    param: str = "response_format"
     root: Schema = field(default_factory=dict)
 
     def fill(self, schema: Schema) -> Any:
         """A value that validates against ``schema``.
 
-        Raises ``BadRequest`` for something that is no JSON Schema, or one that no value could be made for.
+        Raises ``BadRequest``, which names ``param``, for something that is no JSON Schema, or one that no value could be
+        made for.
         """
         try:
             return self._valid(schema)
+        except BadRequest as error:
+            error.param = error.param or self.param
+            raise
+        except OverflowError:
+            raise BadRequest("Invalid schema: a number in it is too large", param=self.param) from None
         except RecursionError:
-            raise BadRequest("Invalid schema: it refers to itself without an end", param="response_format") from None
+            raise BadRequest("Invalid schema: it refers to itself without an end", param=self.param) from None
 
     def _valid(self, schema: Schema) -> Any:
         self.root = schema
         validator = Validator(schema)
+        _refuse_endless(schema)
         value = self._value(schema, "", self.task.source, 0)
         if value is _ABSENT:
             value = self._smallest(schema, 0)
@@ -72,15 +82,13 @@ class Filler:
         value = self._smallest(schema, 0)
         if validator.accepts(value):
             return value
-        raise BadRequest(
-            "Invalid schema: no value could be made for it; it uses keywords that are not supported",
-            param="response_format",
-        )
+        raise BadRequest("Invalid schema: no value could be made for it; it uses keywords that are not supported")
 
     # --- one node ---------------------------------------------------------------------------------
 
     def _value(self, schema: Any, name: str, text: str, depth: int) -> Any:
         """The value of one node, or ``_ABSENT`` when ``text`` has nothing for it."""
+        check()
         schema = self._resolve(schema)
         if depth > _MAX_DEPTH:
             return _ABSENT
@@ -177,7 +185,7 @@ class Filler:
         inner = schema.get("additionalProperties")
         inner = self._resolve(inner) if isinstance(inner, dict) else {}
         result: dict[str, Any] = {}
-        for key, raw in re.findall(r"(?m)^\s*[-*]?\s*([A-Za-z][\w ]{0,30}?)\s*[:=]\s*(\S.*)$", text):
+        for key, raw in re.findall(r"(?m)^[ \t]*(?:[-*][ \t]*)?([A-Za-z][\w ]{0,30}?)[ \t]*[:=]\s*(\S.*)$", text):
             kind = inner.get("type", "string")
             try:
                 result[words(key).replace(" ", "_")] = (
@@ -238,11 +246,11 @@ class Filler:
         return mentioned or [self._choose({**item, "enum": values}, "", text)]
 
     def _strings(self, item: Schema, name: str, description: str, text: str, count: int) -> list[Any]:
-        bullets = re.findall(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+(.+)$", text)
+        bullets = re.findall(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$", text)
         kind = kind_of(Wanted(_singular(words(name)) or "item", description, "string", item.get("format", "")))
         if kind in ("email", "url", "phone", "date", "percent", "money", "code"):
             return [f.text for f in find_all(kind, text)]
-        if labelled := re.search(rf"(?im)^\s*{re.escape(words(name))}\s*:\s*(.+)$", text):
+        if labelled := re.search(rf"(?im)^[ \t]*{re.escape(words(name))}[ \t]*:[ \t]*(.+)$", text):
             return [p.strip(" .") for p in re.split(r",|;| and ", labelled.group(1)) if p.strip(" .")]
         if kind in ("person", "company", "place"):
             return (
@@ -430,7 +438,7 @@ class Filler:
             kind = "null" if "null" in kind else kind[0]
         if kind == "object" or (kind is None and "properties" in schema):
             if depth > 4 * _MAX_DEPTH:
-                raise BadRequest("Invalid schema: it requires itself without an end", param="response_format")
+                raise BadRequest("Invalid schema: it requires itself without an end")
             properties = schema.get("properties", {})
             made = {
                 k: self._smallest(properties.get(k, {}), depth + 1, variant=variant) for k in schema.get("required", [])
@@ -452,6 +460,23 @@ class Filler:
         if kind in ("number", "integer"):
             return _number_within(schema, variant)
         return _string_within(schema, variant)
+
+
+def _refuse_endless(schema: Any) -> None:
+    """Raises ``BadRequest`` for what no answer can hold: no choice at all, or more than fits."""
+    todo = [schema]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            if part.get("enum") == []:
+                raise BadRequest("Invalid schema: an enum has no values")
+            for name in ("minLength", "minItems", "minProperties"):
+                least = part.get(name)
+                if isinstance(least, int | float) and least > _MOST_ASKED:
+                    raise BadRequest(f"Invalid schema: {name} is {least}, more than an answer can hold")
+            todo += part.values()
+        elif isinstance(part, list):
+            todo += part
 
 
 def _is_prose(schema: Schema, name: str) -> bool:
@@ -528,7 +553,7 @@ def _whole_sentences(text: str) -> str:
 
 def _rows(text: str) -> list[str]:
     """The parts of ``text`` that each describe one item: bullets, else lines with a number, else all of it."""
-    bullets = re.findall(r"(?m)^\s*(?:[-*•]|\d+[.)])\s+(.+)$", text)
+    bullets = re.findall(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$", text)
     if bullets:
         return bullets
     numbered = [

@@ -1,6 +1,6 @@
-"""JSON Schemas that clients send: read once, held against values, and made strings for; patterns run in linear time.
+"""JSON Schemas that clients send: read once, held against values, turned into sample strings; patterns run in linear time.
 
-A client's pattern is hostile input: Python's ``re`` would try for ever on ``^(a+)+$``. The validator's regular expressions
+A client's pattern is hostile input: Python's ``re`` would never finish on ``^(a+)+$``. The validator's regular expressions
 know no look-around and no back-references, which is what makes them linear; a pattern that needs those is refused, as
 OpenAI refuses it.
 """
@@ -18,6 +18,7 @@ from jsonschema_rs import Draft202012Validator, ReferencingError, RegexOptions, 
 from keyless.neutral import BadRequest
 
 _LINEAR = RegexOptions()
+_TRIES_THAT_ARE_TOO_LONG = 20
 
 
 def _is_time(text: str) -> bool:
@@ -42,7 +43,7 @@ class Validator:
             message = getattr(error, "message", str(error)).splitlines()[0]
             if message.endswith('is not a "regex"'):
                 message += " of linear time: look-around and back-references are not supported"
-            raise BadRequest(f"Invalid schema: {message}", param="response_format") from None
+            raise BadRequest(f"Invalid schema: {message}") from None
         self._schema = schema
 
     def accepts(self, value: Any) -> bool:
@@ -75,14 +76,18 @@ class Pattern:
 
     def example(self, variant: int, *, shortest: int = 0, longest: float = float("inf")) -> str:
         """A string that matches, the same for the same ``variant``; ``""`` where none could be made."""
+        too_long = 0
         for seed in range(200):
             try:
                 made = rstr.Rstr(_Sparing(seed + 1000 * variant)).xeger(self._pattern)
-            except (re.error, OverflowError, RecursionError):
+            except (re.error, LookupError, OverflowError, RecursionError):
                 # What the validator's expressions can say and Python's cannot, such as \p{L}.
                 return ""
             if shortest <= len(made) <= longest and self.found_in(made):
                 return made
+            too_long += len(made) > longest
+            if too_long > _TRIES_THAT_ARE_TOO_LONG:
+                break
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import json
 import re
@@ -12,8 +13,9 @@ from keyless.mind.text import sentences
 from keyless.neutral import Message
 
 _OPENING = re.compile(r"```[\w-]*\n?|<(\w[\w-]*)>|\"\"\"")
+_CLOSING = re.compile(r"```|</\w[\w-]*>|\"\"\"")
 _MOST_BRACES = 200
-"""A prompt that spells out a schema does so before its 200th brace; to look at every one would take for ever."""
+"""A prompt that spells out a schema does so before its 200th brace; trying each would never end."""
 _LABEL = re.compile(
     r"(?im)^[ \t]*(?:here is |this is )?(?:the |a |an )?(?:[\w'-]+ ){0,3}(?:text|ticket|message|review|document|input|e-?mail|comment|"
     r"article|question|invoice|contract|transcript|content|note|notes|headline|feedback|passage|report|diff|code|brief)\s*:\s*"
@@ -63,7 +65,8 @@ def _split(text: str) -> tuple[str, list[str]]:
     blocks, around = _blocks(text)
     if any(blocks):
         return "\n".join(blocks), [around]
-    if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text):
+    # Without what is blank at its end, over which the pattern would otherwise go once for each line.
+    if match := re.match(r"(?s)(.*\S:)[ \t]*\n+(.*\S)", text.rstrip()):
         # The usual shape: what to do, a colon, and below it the material.
         return match.group(2), [match.group(1)]
     if match := _LABEL.search(text):
@@ -86,17 +89,20 @@ def _blocks(text: str) -> tuple[list[str], str]:
     """What stands in fences, tags and triple quotes, and the text around them."""
     blocks: list[str] = []
     around: list[str] = []
-    unclosed: set[str] = set()
+    closings: dict[str, list[int]] = {}
+    for tag in _CLOSING.finditer(text):
+        closings.setdefault(tag.group(), []).append(tag.start())
     end = 0
     for opening in _OPENING.finditer(text):
         closing = f"</{opening.group(1)}>" if opening.group(1) else opening.group()[:3]
-        # One pattern for the whole block would look for the end of every tag that is never closed.
-        if opening.start() < end or closing in unclosed:
+        if opening.start() < end:
             continue
-        at = text.find(closing, opening.end())
-        if at < 0:
-            unclosed.add(closing)
+        # One pattern for the whole block, or a search for each tag, would look for the ends of all that are never closed.
+        places = closings.get(closing, [])
+        index = bisect.bisect_left(places, opening.end())
+        if index == len(places):
             continue
+        at = places[index]
         blocks.append(text[opening.end() : at].strip())
         around.append(text[end : opening.start()])
         end = at + len(closing)
@@ -147,9 +153,9 @@ def closed_choice(task: Task) -> list[str]:
     )
     if asked is None:
         return []
-    word = r"[`'\"]?[A-Za-z][\w\-]*(?: (?!or\b)[a-z][\w\-]*)?[`'\"]?"
+    word = r"[`'\"]?[A-Za-z][\w\-]{0,40}(?: (?!or\b)[a-z][\w\-]{0,40})?[`'\"]?"
     listed = re.compile(
-        rf"(?:one of|either|with|as|only|just|word|words|exactly|:)\s*(?::\s*)?({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
+        rf"(?:\b(?:one of|either|with|as|only|just|words?|exactly)|:)\s*(?::\s*)?({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
     )
     # A list where the answer is asked for counts before one that only describes something.
     for where in (text[asked.start() :].split("\n", 1)[0], text):

@@ -43,7 +43,7 @@ class Thinker:
         self._ids = itertools.count(1)
 
     def think(self, request: Request, write: Writer) -> Thought:
-        """The answer, as far as it is no prose. ``write`` is asked for the prose inside it.
+        """The answer, unless it is prose. ``write`` is asked for the prose inside it.
 
         Raises ``BadRequest`` for a schema that cannot be filled.
         """
@@ -127,15 +127,15 @@ class Thinker:
         return []
 
     def _call(self, tool: Tool, task: Task, write: Writer | None, *, whole: str = "") -> ToolCall:
-        arguments = self._filler(task, write).fill(tool.parameters or {"type": "object"})
+        arguments = self._filler(task, write, "tools").fill(tool.parameters or {"type": "object"})
         if whole and whole != task.source:
             # A part of the question may leave out what the rest says ("… and its price?"): then all of it is read.
-            wider = self._filler(Task(whole, ""), None).fill(tool.parameters)
+            wider = self._filler(Task(whole, ""), None, "tools").fill(tool.parameters)
             arguments = {k: wider[k] if _is_gap(v) and k in wider else v for k, v in arguments.items()}
         return ToolCall(f"call_{next(self._ids):08d}", tool.name, arguments if isinstance(arguments, dict) else {})
 
-    def _filler(self, task: Task, write: Writer | None) -> Filler:
-        return Filler(self._decider, self._extractor, task, write)
+    def _filler(self, task: Task, write: Writer | None, param: str = "response_format") -> Filler:
+        return Filler(self._decider, self._extractor, task, write, param)
 
 
 def _is_gap(value: Any) -> bool:
@@ -150,7 +150,10 @@ def is_plainly_prose(messages: tuple[Message, ...]) -> bool:
 
 
 def wanted_schema(request: Request, task: Task) -> dict[str, Any] | None:
-    """The JSON Schema that the answer has to fit, if there is one: the request's own, or one in the prompt."""
+    """The JSON Schema that the answer has to fit, if there is one: the request's own, or one in the prompt.
+
+    A request for any JSON, which is the schema ``{}``, gives way to a schema in the prompt.
+    """
     return request.schema or schema_in(task.instructions) or request.schema
 
 

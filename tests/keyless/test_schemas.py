@@ -136,7 +136,7 @@ def test_false_is_an_answer_and_no_gap(embedder):
         "set_alarm", "Set the alarm", an_object(urgent={"type": "boolean", "description": "whether it is urgent"})
     )
     wider = iter([{"urgent": False}, {"urgent": True}])
-    thinker._filler = lambda task, write: type("F", (), {"fill": lambda self, schema: next(wider)})()
+    thinker._filler = lambda *_: type("F", (), {"fill": lambda self, schema: next(wider)})()
     call = thinker._call(tool, Task("Set the alarm, it is not urgent.", ""), None, whole="Set the alarm. Is it urgent?")
     assert call.arguments == {"urgent": False}
 
@@ -145,6 +145,6 @@ def test_false_is_an_answer_and_no_gap(embedder):
 def test_a_gap_is_filled_from_the_whole_question(embedder, gap):
     thinker = Thinker(embedder)
     values = iter([{"price": gap}, {"price": 12}])
-    thinker._filler = lambda task, write: type("F", (), {"fill": lambda self, schema: next(values)})()
+    thinker._filler = lambda *_: type("F", (), {"fill": lambda self, schema: next(values)})()
     call = thinker._call(Tool("find", "Find"), Task("Find it", ""), None, whole="Find it for 12")
     assert call.arguments == {"price": 12}
