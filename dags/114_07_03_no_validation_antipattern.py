@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Param, TriggerRule, dag, task, task_group
 from pydantic import BaseModel, Field
 
@@ -63,6 +62,8 @@ def is_json(text: str) -> bool:
 
 def write(table: str, rows: list[tuple[str, str]]) -> int:
     """All rows or none; a ticket that is there already gets its new answer, so that running it twice is safe."""
+    from airflow.providers.postgres.hooks.postgres import PostgresHook
+
     hook = PostgresHook("llm_db")
     hook.run(f"CREATE TABLE IF NOT EXISTS {table} (ticket text PRIMARY KEY, answer jsonb NOT NULL)")
     hook.insert_rows(table, rows, target_fields=["ticket", "answer"], replace=True, replace_index="ticket")
