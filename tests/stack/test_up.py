@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,8 @@ from ports import free_port
 
 from llmkit.ledger import replies
 from stack.outline import outline
-from stack.settings import REPO
+from stack.settings import REPO, Settings
+from stack.use import up_lock
 
 
 class Stack:
@@ -164,7 +166,7 @@ def test_the_newcomer_s_first_hour(stack, chosen_lessons):
     ready = stack.said.strip().splitlines()[-1]
     there = len(list((REPO / "dags").glob("*.py")))
     assert re.fullmatch(
-        rf"Ready after \d+ s: http://127\.0\.0\.1:{stack.port} lists {there} lessons\. State and logs: {stack.state}\. Ctrl-C stops everything\.",
+        rf"Ready after \d+ s: http://127\.0\.0\.1:{stack.port} lists {there} lessons\. State and logs: {stack.state}\. Ctrl-C stops everything\. A small local model answers, .*",
         ready,
     )
 
@@ -237,7 +239,7 @@ def test_the_newcomer_s_first_hour(stack, chosen_lessons):
 def test_a_killed_run_leaves_a_state_that_starts_again(stack):
     stack.up()
     # The power goes: no process gets to say goodbye, and some outlive the one that started them.
-    psutil.Process(int((stack.state / "up.lock").read_text())).kill()
+    psutil.Process(up_lock(replace(Settings.load(), state=stack.state)).holder()).kill()
     psutil.Process(int((stack.state / "pg" / "postmaster.pid").read_text().split()[0])).kill()
     assert stack.processes, "orphans are what this test is about"
     stack.process.wait(timeout=30)
