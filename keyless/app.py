@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -78,7 +79,8 @@ async def _requests(request: Request) -> Response:
         after, limit = int(request.query_params.get("after", 0)), int(request.query_params.get("limit", 1000))
     except ValueError:
         return JSONResponse({"error": "after and limit are whole numbers"}, status_code=400)
-    return JSONResponse({"requests": journal.rows(after, max(1, limit))})
+    # In ASCII, because a client may have sent half a character, which no encoding has.
+    return Response(json.dumps({"requests": journal.rows(after, max(1, limit))}), media_type="application/json")
 
 
 def create_app(

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
+from pathlib import Path
 
+import httpx
 import pytest
+from ports import free_port
 
 from keyless.mind import answerer, moderation, thinking
 from keyless.mind.answerer import Answerer
+from keyless.mind.engine import SLOTS
 from keyless.mind.workers import Abandoned, Workers
 from keyless.neutral import Done, Message, Request, Usage
 
@@ -18,6 +27,7 @@ SCHEMA = {
     "required": ["reply"],
 }
 LIMIT = 30
+REPO = Path(__file__).resolve().parents[2]
 
 
 class Engine:
@@ -100,7 +110,7 @@ def test_embedding_and_its_counting_run_elsewhere_too(embedder, waits_for_the_lo
     assert loop.run_until_complete(asyncio.wait_for(one.count_for_embedding(["a"]), LIMIT)) == [3]
 
 
-def test_a_thread_s_prose_comes_from_the_event_loop(embedder):
+def test_prose_for_a_thread_comes_from_the_event_loop(embedder):
     reply = asyncio.run(Answerer(Engine(), embedder).reply(request(schema=SCHEMA)))
     assert "Fine." in reply.text
 
@@ -126,7 +136,7 @@ def test_work_that_is_abandoned_ends(embedder):
     asyncio.run(main())
 
 
-def test_who_asks_after_everybody_has_left_is_told():
+def test_a_thread_that_asks_after_its_client_left_is_told():
     async def main():
         seen = []
         left = threading.Event()
@@ -149,6 +159,129 @@ def test_who_asks_after_everybody_has_left_is_told():
         assert seen == ["abandoned"]
 
     asyncio.run(main())
+
+
+def test_those_who_wait_for_prose_hold_up_no_decision(embedder):
+    """As many JSON requests as may compute at once wait for the language model; somebody asks for a decision."""
+
+    async def main():
+        engine = Engine()
+        engine.hangs = True
+        one = Answerer(engine, embedder)
+        waiting = [asyncio.create_task(one.reply(request(schema=SCHEMA))) for _ in range(SLOTS + 1)]
+        await asyncio.wait_for(engine.asked.wait(), LIMIT)
+        await asyncio.sleep(0.2)
+        decided = await asyncio.wait_for(one.reply(request("Is it red? Answer only yes or no. It is red.")), LIMIT)
+        assert decided.text == "yes" and not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(main())
+
+
+def test_at_most_so_many_threads_compute_at_once():
+    async def main():
+        workers, running, most = Workers(2), 0, 0
+
+        def work(desk):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            threading.Event().wait(0.02)
+            running -= 1
+
+        await asyncio.gather(*(workers.run(work) for _ in range(12)))
+        return most
+
+    assert asyncio.run(main()) == 2
+
+
+def test_bulk_has_threads_of_its_own(embedder):
+    """Embeddings keep threads for seconds; a decision does not wait for them."""
+
+    async def main():
+        one = Answerer(Engine(), embedder)
+        held = threading.Event()
+        bulk = [asyncio.create_task(one._bulk.run(lambda desk: held.wait(LIMIT))) for _ in range(SLOTS + 2)]
+        await asyncio.sleep(0.1)
+        decided = await asyncio.wait_for(one.reply(request("Is it red? Answer only yes or no. It is red.")), LIMIT)
+        held.set()
+        await asyncio.gather(*bulk)
+        assert decided.text == "yes"
+
+    asyncio.run(main())
+
+
+LONG = " ".join(["Ana Costa paid 12.50 EUR on 3 May 2024 to Acme Ltd for order A-123 in Berlin."] * 130)
+
+
+def many_fields(count):
+    """Objects that each look through the whole text."""
+    inner = {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "amount": {"type": "number"}, "kind": {"enum": ["paid", "open"]}},
+        "required": ["name", "amount", "kind"],
+    }
+    names = [f"f{n}" for n in range(count)]
+    properties = dict.fromkeys(names, {"$ref": "#/$defs/O"})
+    return {"type": "object", "properties": properties, "required": names, "$defs": {"O": inner}}
+
+
+def test_computing_that_is_abandoned_ends(embedder):
+    """Nothing in it asks the event loop for anything; it looks by itself whether its client is still there."""
+
+    async def main():
+        one = Answerer(Engine(), embedder)
+        started, ended = threading.Event(), threading.Event()
+        think = one._thinker.think
+
+        def watched(*args):
+            started.set()
+            try:
+                return think(*args)
+            except Abandoned:
+                ended.set()
+                raise
+
+        one._thinker.think = watched
+        work = asyncio.create_task(one.reply(request(f"Extract. ```{LONG}```", schema=many_fields(4000))))
+        await asyncio.to_thread(started.wait, LIMIT)
+        await asyncio.sleep(0.2)
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        assert await asyncio.to_thread(ended.wait, LIMIT), "it goes on for nobody"
+
+    asyncio.run(main())
+
+
+def test_ctrl_c_ends_the_process_while_it_computes(tmp_path):
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", "keyless", "--port", str(port)], cwd=REPO)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"{url}/health", trust_env=False).status_code == 200:
+                    break
+            time.sleep(0.1)
+        body = {
+            "model": "m",
+            "messages": [{"role": "user", "content": f"Extract. ```{LONG}```"}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": many_fields(150)}},
+        }
+        with pytest.raises(httpx.TimeoutException):
+            headers = {"authorization": "Bearer any"}
+            reply = httpx.post(
+                f"{url}/openai/v1/chat/completions", json=body, headers=headers, timeout=1, trust_env=False
+            )
+            pytest.fail(f"not long enough: {reply.text[:300]}")
+        server.send_signal(signal.SIGINT)
+        server.wait(timeout=30)
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_long_prompt_is_counted_before_anything_looks_for_patterns_in_it(embedder):

@@ -6,13 +6,14 @@ import time
 
 import pytest
 
-from keyless.mind import extraction, tasks, text
+from keyless.mind import extraction, filling, tasks, text, thinking
+from keyless.mind.filling import Filler
 from keyless.neutral import Message
 
 UNITS = [
     "<a>", "</a>", "``", "```", '"', '"""', "{", '{"a":', "[", "\n", " ", "\t", "\n a", "a, ", "a or ", "either ", "only ",
     "answer with ", "Aa ", "A", "Aa", "1", "1.", "1,", "1,111", "-", "-a", "A1-", "a.", "a@", "a@a.", "+1 ", "(1", "www.",
-    "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b",
+    "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b", "as", "with ", "a:\n", "\n\n- ", "- \n",
 ]  # fmt: skip
 
 
@@ -26,6 +27,13 @@ def look_through(prompt: str) -> None:
     for kind in extraction._PATTERNS:
         extraction.find_all(kind, prompt)
     extraction._labelled(prompt)
+    filler = Filler(None, None, tasks.Task(prompt, ""))  # type: ignore[arg-type]
+    filler._mapping({}, prompt)
+    filler._as_asked("expression", prompt), filler._as_asked("query", prompt)
+    filling._rows(prompt), filling._whole_sentences(prompt)
+    # An e-mail is found by its form alone, so this asks no model.
+    filler._strings({"type": "string", "format": "email"}, "items", "", prompt, 3)
+    thinking._parts(prompt), thinking._readable(prompt)
 
 
 def seconds(prompt: str) -> float:
@@ -37,7 +45,7 @@ def seconds(prompt: str) -> float:
     return best
 
 
-@pytest.mark.parametrize("around", ["json {}", "answer only with one of {}", "Extract: {} x"])
+@pytest.mark.parametrize("around", ["json {}", "answer only with one of {}", "Extract: {} x", "Sum up:{}"])
 @pytest.mark.parametrize("unit", UNITS)
 def test_twice_the_prompt_takes_about_twice_as_long(unit, around):
     small, large = (around.format(unit * (size // len(unit))) for size in (6_000, 24_000))

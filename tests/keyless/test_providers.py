@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from pathlib import Path
 
+import pytest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -74,7 +76,35 @@ def test_a_folder_more_is_a_provider_more(tmp_path, monkeypatch):
     monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(tmp_path)])
     try:
         names = [p.name for p in discovered(providers)]
-        assert names == sorted(["madeup", "openai", "anthropic", "cohere", "google", "bedrock", "ollama"])
+        folders = [path.parent.name for path in Path(providers.__path__[0]).glob("*/__init__.py")]
+        assert len(folders) >= 6 and names == sorted([*folders, "madeup"])
         assert "madeup" in create_app().state.served
     finally:
         sys.modules.pop("keyless.providers.madeup", None)
+
+
+def test_a_folder_that_exports_no_provider_is_named(tmp_path, monkeypatch):
+    (tmp_path / "empty_one").mkdir()
+    (tmp_path / "empty_one" / "__init__.py").write_text("")
+    monkeypatch.setattr(providers, "__path__", [str(tmp_path)])
+    with pytest.raises(RuntimeError, match=r"empty_one exports no PROVIDER"):
+        discovered(providers)
+    sys.modules.pop("keyless.providers.empty_one", None)
+
+
+def test_two_providers_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="two providers are named 'tiny'"):
+        create_app(served=[TINY, TINY])
+
+
+def test_a_failure_of_a_provider_is_told_marked_and_noted():
+    @adapter(DIALECT)
+    async def fails(request):
+        raise ZeroDivisionError
+
+    broken = Provider("tiny", DIALECT, [Route("/ask", fails, methods=["POST"])])
+    with TestClient(create_app(served=[broken]), base_url="http://127.0.0.1") as client:
+        reply = client.post("/tiny/ask", headers={"authorization": "Bearer any"})
+        assert reply.status_code == 500 and "its log says why" in reply.json()["oh"]
+        assert reply.headers["x-keyless"] == "smollm2-135m"
+        assert client.get("/_keyless/requests").json()["requests"][-1]["status"] == 500

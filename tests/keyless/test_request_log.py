@@ -133,7 +133,7 @@ def last(http):
 
 
 @pytest.mark.parametrize(("provider", "chat", "takes_a_seed"), CHATS, ids=[c.__name__ for _, c, _ in CHATS])
-def test_every_provider_s_chat_is_shown_in_the_same_form(clients, http, provider, chat, takes_a_seed):
+def test_every_providers_chat_is_shown_in_the_same_form(clients, http, provider, chat, takes_a_seed):
     chat(clients[provider]("keyless"))
     row = last(http)
     asked = row["asked"]
@@ -203,6 +203,44 @@ def test_keys_are_masked(http):
     assert secret not in http.get("/_keyless/requests", params={"limit": 4}).text
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("authorization", "Bearer abcdefgh", "Bearer abcd…"),
+        ("authorization", "bearer abcdefgh", "bearer abcd…"),
+        ("authorization", "AWS4-HMAC-SHA256 Credential=abc/1", "AWS4-HMAC-SHA256 Cred…"),
+        ("authorization", "sk-abcdefgh and-more", "sk-a…"),
+        ("proxy-authorization", "Basic abcdefgh", "Basic abcd…"),
+        ("x-api-key", "abcdefgh", "abcd…"),
+        ("x-goog-api-key", "abcdefgh", "abcd…"),
+        ("api-key", "abcdefgh", "abcd…"),
+        ("x-amz-security-token", "abcdefgh", "abcd…"),
+        ("cookie", "_token=abcdefgh; other=b", "…"),
+        ("referer", "http://x.example/a?key=abcdefgh", "http://x.example/a"),
+        ("openai-organization", "org-abcdefgh", "org-abcdefgh"),
+    ],
+)
+def test_headers_are_shown_without_their_secrets(name, value, shown):
+    journal = Journal()
+    journal.open("openai", "POST", "/v1/x", {name: value})
+    assert journal.rows()[0]["headers"] == {name: shown}
+
+
+@pytest.mark.parametrize("odd", ["NaN", "-Infinity", '"\\ud800"', "1e999"])
+def test_what_no_json_can_say_breaks_no_log(http, odd):
+    body = '{"model": "m", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "odd": ODD}'.replace(
+        "ODD", odd
+    )
+    headers = {"authorization": "Bearer any", "content-type": "application/json"}
+    assert http.post("/openai/v1/chat/completions", content=body, headers=headers).status_code == 200
+    assert last(http)["body"]["model"] == "m"
+    tool = '{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "default": ODD}}}'
+    http.post(
+        "/openai/v1/chat/completions", content=f'{body[:-1]}, "tools": [{tool.replace("ODD", odd)}]}}', headers=headers
+    )
+    assert last(http)["asked"]["tools"][0]["name"] == "f"
+
+
 def test_nothing_that_was_said_is_kept_unless_it_is_asked_for():
     journal = Journal()
     entry = journal.open("openai", "POST", "/v1/x", {})
@@ -226,3 +264,12 @@ def test_what_is_kept_is_bounded():
     assert "body" not in journal.rows()[0], "what is larger than all the room is not kept"
     journal.note_body(entries[0], b"\xff\x00")
     assert journal.rows()[0]["body"] == {"bytes": 2}
+    journal.clear()
+    assert journal.rows() == [] and journal._with_body == {} and journal._used == 0
+
+
+def test_a_request_that_is_forgotten_takes_its_body_along():
+    journal = Journal(keep_bodies=True, kept=10)
+    for number in range(50):
+        journal.note_body(journal.open("openai", "POST", f"/{number}", {}), b'{"n": 1}')
+    assert len(journal.rows()) == len(journal._with_body) == 10 and journal._used == 10 * len(b'{"n": 1}')

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
@@ -148,3 +150,67 @@ def test_a_gap_is_filled_from_the_whole_question(embedder, gap):
     thinker._filler = lambda *_: type("F", (), {"fill": lambda self, schema: next(values)})()
     call = thinker._call(Tool("find", "Find"), Task("Find it", ""), None, whole="Find it for 12")
     assert call.arguments == {"price": 12}
+
+
+def odd_schemas():
+    """Keywords with the values that break programs."""
+    numbers = st.sampled_from([0, -1, 1, 0.5, 10**9, 10**400, 1e308, -(10**18)])
+    patterns = st.sampled_from(["", "[^\\s\\S]", "^[^\\s\\S]$", "(a{60}){60}", "\\p{L}", "$^", "(?i)x", "(?=a)"])
+    leaf = st.fixed_dictionaries(
+        {},
+        optional={
+            "type": st.sampled_from(["string", "number", "integer", "boolean", "null", "array", "object", ["null", "string"], "x"]),
+            "enum": st.lists(st.sampled_from(["a", 1, None, True, 1.5, [], {}]), max_size=3),
+            "const": st.sampled_from(["", 0, None, [1]]),
+            "pattern": patterns,
+            "format": st.sampled_from(["email", "date", "time", "uri", "uuid", "nothing"]),
+            **{
+                name: numbers
+                for name in ("minimum", "maximum", "exclusiveMinimum", "multipleOf", "minLength", "maxLength", "minItems", "maxItems")
+            },
+            "uniqueItems": st.booleans(),
+            "$ref": st.sampled_from(["#", "#/nowhere", "#/properties/a"]),
+        },
+    )  # fmt: skip
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.fixed_dictionaries({"type": st.just("array"), "items": inner, "minItems": st.integers(0, 3)}),
+            st.fixed_dictionaries({"anyOf": st.lists(inner, min_size=1, max_size=2)}),
+            st.builds(an_object, a=inner, _=inner),
+        ),
+        max_leaves=4,
+    )
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(odd_schemas())
+def test_every_schema_is_answered_or_refused(fill, schema):
+    try:
+        value = fill(schema, "Order 12 of 3 May for Ana Costa, 49.90 EUR.")
+    except BadRequest as error:
+        assert error.param == "response_format"
+    else:
+        assert Validator(schema).accepts(value)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"enum": []}, {"type": "integer", "minimum": 10**400}, {"type": "string", "minLength": 10**9},
+     {"type": "array", "items": {"type": "string"}, "minItems": 10**7}],
+)  # fmt: skip
+def test_what_no_answer_can_hold_is_refused(fill, part):
+    with pytest.raises(BadRequest, match="Invalid schema"):
+        fill(an_object(a=part))
+
+
+def test_a_tool_s_schema_is_named_as_such(http):
+    tool = {"name": "find", "parameters": an_object(code={"type": "string", "pattern": "(?=a)b"})}
+    body = {
+        "model": "gpt-4o",
+        "messages": [{"role": "user", "content": "Find it."}],
+        "tools": [{"type": "function", "function": tool}],
+        "tool_choice": "required",
+    }
+    reply = http.post("/openai/v1/chat/completions", json=body, headers={"authorization": "Bearer any"})
+    assert reply.status_code == 400 and reply.json()["error"]["param"] == "tools"
