@@ -216,16 +216,16 @@ def test_bulk_has_threads_of_its_own(embedder):
 LONG = " ".join(["Ana Costa paid 12.50 EUR on 3 May 2024 to Acme Ltd for order A-123 in Berlin."] * 130)
 
 
-def many_fields(count):
-    """Objects that each look through the whole text."""
-    inner = {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "amount": {"type": "number"}, "kind": {"enum": ["paid", "open"]}},
-        "required": ["name", "amount", "kind"],
-    }
-    names = [f"f{n}" for n in range(count)]
-    properties = dict.fromkeys(names, {"$ref": "#/$defs/O"})
-    return {"type": "object", "properties": properties, "required": names, "$defs": {"O": inner}}
+def many_fields():
+    """A small schema whose 10,000 objects each look through the whole text."""
+
+    def ten_of(name):
+        names = list("abcdefghij")
+        return {"type": "object", "properties": dict.fromkeys(names, {"$ref": f"#/$defs/{name}"}), "required": names}
+
+    fields = {"name": {"type": "string"}, "amount": {"type": "number"}, "kind": {"enum": ["paid", "open"]}}
+    inner = {"type": "object", "properties": fields, "required": list(fields)}
+    return {**ten_of("A"), "$defs": {"A": ten_of("B"), "B": ten_of("C"), "C": ten_of("D"), "D": inner}}
 
 
 def test_computing_that_is_abandoned_ends(embedder):
@@ -245,7 +245,7 @@ def test_computing_that_is_abandoned_ends(embedder):
                 raise
 
         one._thinker.think = watched
-        work = asyncio.create_task(one.reply(request(f"Extract. ```{LONG}```", schema=many_fields(4000))))
+        work = asyncio.create_task(one.reply(request(f"Extract. ```{LONG}```", schema=many_fields())))
         await asyncio.to_thread(started.wait, LIMIT)
         await asyncio.sleep(0.2)
         work.cancel()
@@ -269,7 +269,7 @@ def test_ctrl_c_ends_the_process_while_it_computes(tmp_path):
         body = {
             "model": "m",
             "messages": [{"role": "user", "content": f"Extract. ```{LONG}```"}],
-            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": many_fields(150)}},
+            "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": many_fields()}},
         }
         with pytest.raises(httpx.TimeoutException):
             headers = {"authorization": "Bearer any"}
