@@ -81,11 +81,13 @@ def parses() -> None:
         )
         times = json.loads(done.stdout.strip().splitlines()[-1])
         group = {f: [t for path, t in times.items() if path.startswith(f)] for f in folders}
-    lessons, theirs, empty = (group[f] for f in folders)
+    lessons, theirs, empty = ([ms for ms, _ in group[f]] for f in folders)
     mean = statistics.mean(theirs)
+    of_a_task = [sum(ms for ms, _ in group[f]) / sum(tasks for _, tasks in group[f]) for f in folders[:2]]
     say(
         f"parse time a file, warm: lessons {statistics.mean(lessons):.1f} ms (slowest {max(lessons):.1f}), Airflow's {len(theirs)} AI examples {mean:.1f} ms, "
-        f"two empty tasks {statistics.mean(empty):.1f} ms: slowest lesson / mean example {max(lessons) / mean:.2f} (bar: 2)"
+        f"two empty tasks {statistics.mean(empty):.1f} ms: slowest lesson / mean example {max(lessons) / mean:.2f} (bar: 1.2); "
+        f"a task of a lesson {of_a_task[0]:.2f} ms, of an example {of_a_task[1]:.2f} ms: ratio {of_a_task[0] / of_a_task[1]:.2f}"
     )
 
 

@@ -221,7 +221,7 @@ def many_fields():
 
     def ten_of(name):
         names = list("abcdefghij")
-        return {"type": "object", "properties": dict.fromkeys(names, {"$ref": f"#/$defs/{name}"}), "required": names}
+        return {"type": "object", "properties": {key: {"$ref": f"#/$defs/{name}"} for key in names}, "required": names}
 
     fields = {"name": {"type": "string"}, "amount": {"type": "number"}, "kind": {"enum": ["paid", "open"]}}
     inner = {"type": "object", "properties": fields, "required": list(fields)}

@@ -266,16 +266,17 @@ def test_masking_takes_linear_time(unit):
 
 
 def test_the_last_phone_number_of_a_long_text_is_masked_too():
-    assert mask("1/" * 66_000 + " call +49 30 1234567").text.endswith("call [PHONE_1]")
+    """phonenumbers gives up after 65,535 candidates unless it is told not to."""
+    assert mask("1/" * 70_000 + " call +49 30 1234567").text.endswith("call [PHONE_1]")
 
 
-@pytest.mark.parametrize("unit", ["```json ", "{}", "[]", "// ", "/*", '{"a":1,}', '"', "]["])
+@pytest.mark.parametrize("unit", ["```json ", "{}", "[]", "/*", '{"a":1,}', '"', "]["])
 def test_a_hostile_answer_is_rejected_in_linear_time(unit):
     def read(text: str) -> None:
         with pytest.raises(OutputRejected):
             checked(text, Ticket)
 
-    assert growth(read, unit) <= 2.5 or unit == "// ", "json-repair's own time, which the length bounds"
+    assert growth(read, unit) <= 2.5
     with pytest.raises(OutputRejected, match="longer than"):
         checked(unit * (output._LONGEST // len(unit) + 1), Ticket)
 
