@@ -90,7 +90,6 @@ def no_validation_antipattern() -> None:
     @task
     def list_malformed(answers: list[dict[str, str]]) -> list[str]:
         """Malformed outputs: those that are no JSON, as the model wrote them."""
-
         return [each["answer"] for each in answers if not is_json(each["answer"])]
 
     @task_group

@@ -21,7 +21,7 @@ def allowed_hosts() -> list[str]:
     A hostile web page can let a name of its own point to 127.0.0.1 and have the visitor's browser talk to this server (DNS
     rebinding). The browser then sends that name as ``Host``.
     """
-    more = (name.strip() for name in os.environ.get("COURSE_HOSTS", "").split(","))
+    more = (name.strip().lower() for name in os.environ.get("COURSE_HOSTS", "").split(","))
     return [*LOOPBACK_NAMES, *(name for name in more if name)]
 
 

@@ -16,7 +16,9 @@ _AWKS = [awk for awk in ("awk", "gawk", "mawk", "original-awk", "busybox") if sh
 
 
 def make(*arguments, **environment):
-    env = {**os.environ, "MAKEFLAGS": "", **environment}
+    # As from a reader's shell, also when `make test` is what runs this.
+    outer = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    env = {**{k: v for k, v in os.environ.items() if k not in outer}, **environment}
     return subprocess.run(
         ["make", *arguments], cwd=REPO, env=env, capture_output=True, text=True, timeout=60, check=False
     )
