@@ -15,9 +15,9 @@ import httpx
 import psutil
 
 # llama.cpp's threads wait for each other many times a token, and OpenMP lets them spin meanwhile: some hundred thousand
-# turns, for which a thread that another process keeps off its core holds up all others. After 300 turns they sleep instead.
+# turns, for which a thread that another process keeps off its core holds up all others. After 1,500 turns they sleep instead.
 # To be said before OpenMP is loaded. See "in company" in the benchmarks.
-os.environ.setdefault("GOMP_SPINCOUNT", "300")
+os.environ.setdefault("GOMP_SPINCOUNT", "1500")
 
 import xllamacpp
 
