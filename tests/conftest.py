@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
         PORT=str(free_port()),
         KEYLESS_PORT=str(free_port()),
         KEYLESS="1",
-        # So that tests see what the model was told, and with which settings.
+        # So that tests can see what the model was told, and with which settings.
         KEYLESS_KEEP_BODIES="1",
         AIRFLOW_HOME=str(state / "airflow"),
     )
