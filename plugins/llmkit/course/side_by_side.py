@@ -14,24 +14,32 @@ FROM llm_calls WHERE dag_id = %s AND run_id = %s AND split_part(task_id, '.', 1)
 """
 
 
-def table(context: Any, **results: str) -> str:
-    """A Markdown table with a row for each way: calls made and refused, tokens, USD, seconds from first to last, result.
+def rows(context: Any, **ways: str) -> list[dict[str, Any]]:
+    """A row for each way: ``way``, ``calls``, ``refused`` (not answered), ``tokens``, ``usd`` and ``seconds`` from the first
+    call to the end of the last.
 
-    A way is a task group of the run; its result is the state of the task that ``results`` names for it, such as
-    ``bad_way="bad_way.call_at_once"`` (of a mapped task, the worst of its states). ``context`` is the task's Airflow context.
+    A way is a task group of this run, named by itself or by one of its tasks: ``bad_way="bad_way.write_rows"``. All calls of
+    the group count, in every try. ``context`` is the task's Airflow context.
     """
     ledger.deliver(at_once=True)
     ti = context["ti"]
-    rows = []
+    compared = []
     with ledger.connect() as connection:
-        for way, task_id in results.items():
-            found = connection.execute(_SQL, [ti.dag_id, ti.run_id, way]).fetchone()
-            calls, refused, tokens, cost, seconds = found or (0, 0, 0, 0, 0)
-            result = _state(ti, task_id)
-            rows.append(f"| {way} | {calls} | {refused} | {tokens} | {cost:.6f} | {seconds:.1f} | {result} |")
-    return "\n".join(
-        ["| way | calls | refused | tokens | USD | seconds | result |", "|---|--:|--:|--:|--:|--:|---|", *rows]
-    )
+        for way, task_id in ways.items():
+            group = task_id.split(".")[0]
+            calls, refused, tokens, cost, seconds = connection.execute(_SQL, [ti.dag_id, ti.run_id, group]).fetchone()
+            spent = {"tokens": int(tokens), "usd": round(float(cost), 6), "seconds": round(float(seconds), 1)}
+            compared.append({"way": way, "calls": calls, "refused": refused, **spent})
+    return compared
+
+
+def table(context: Any, **results: str) -> str:
+    """The same as a Markdown table, with the state of the task that ``results`` names (of a mapped task, the worst)."""
+    lines = ["| way | calls | refused | tokens | USD | seconds | result |", "|---|--:|--:|--:|--:|--:|---|"]
+    for row in rows(context, **results):
+        spent = f"{row['calls']} | {row['refused']} | {row['tokens']} | {row['usd']:.6f} | {row['seconds']:.1f}"
+        lines.append(f"| {row['way']} | {spent} | {_state(context['ti'], results[row['way']])} |")
+    return "\n".join(lines)
 
 
 def _state(ti: Any, task_id: str) -> str:
