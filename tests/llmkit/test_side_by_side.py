@@ -54,3 +54,15 @@ def test_a_row_for_each_way_has_all_calls_of_its_group_in_every_try(context):
 def test_a_way_without_calls_is_a_row_of_zeros(context):
     (none,) = side_by_side.rows(context, idle="idle.ask")
     assert none == {"way": "idle", "calls": 0, "refused": 0, "tokens": 0, "usd": 0.0, "seconds": 0.0}
+
+
+def test_the_last_line_says_what_failed_and_what_it_cost(context, caplog):
+    context = {**context, "exception": ValueError("too many\nrequests")}
+    context["ti"].task_id = "bad_way.ask"
+    side_by_side.last_line("no answer was kept")(context)
+    side_by_side.last_line("nothing was written", of="good_way.judge")(context)
+    assert caplog.messages[-2:] == [
+        "bad_way.ask failed with ValueError: too many. "
+        "3 calls, of which 1 were refused, cost 0.000090 USD, and no answer was kept.",
+        "bad_way.ask failed with ValueError: too many. 1 calls cost 0.000000 USD, and nothing was written.",
+    ]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import Any
 
-from llmkit import ledger
+log = logging.getLogger(__name__)
 
 _SQL = """
 SELECT count(*), count(*) FILTER (WHERE status <> 200), coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0),
     coalesce(sum(cost_usd), 0),
     coalesce(extract(epoch FROM max(at + make_interval(secs => latency_seconds)) - min(at)), 0)
-FROM llm_calls WHERE dag_id = %s AND run_id = %s AND split_part(task_id, '.', 1) = %s
+FROM llm_calls WHERE dag_id = %s AND run_id = %s AND %s IN (task_id, split_part(task_id, '.', 1))
 """
 
 
@@ -21,16 +23,30 @@ def rows(context: Any, **ways: str) -> list[dict[str, Any]]:
     A way is a task group of this run, named by itself or by one of its tasks: ``bad_way="bad_way.write_rows"``. All calls of
     the group count, in every try. ``context`` is the task's Airflow context.
     """
-    ledger.deliver(at_once=True)
-    ti = context["ti"]
-    compared = []
-    with ledger.connect() as connection:
-        for way, task_id in ways.items():
-            group = task_id.split(".")[0]
-            calls, refused, tokens, cost, seconds = connection.execute(_SQL, [ti.dag_id, ti.run_id, group]).fetchone()
-            spent = {"tokens": int(tokens), "usd": round(float(cost), 6), "seconds": round(float(seconds), 1)}
-            compared.append({"way": way, "calls": calls, "refused": refused, **spent})
-    return compared
+    found = []
+    for way, task_id in ways.items():
+        calls, refused, tokens, usd, seconds = _spent(context, task_id.split(".")[0])
+        row = {"way": way, "calls": calls, "refused": refused, "tokens": int(tokens)}
+        found.append({**row, "usd": round(float(usd), 6), "seconds": round(float(seconds), 1)})
+    return found
+
+
+def last_line(lost: str, of: str | None = None) -> Callable[[Any], None]:
+    """An ``on_failure_callback`` that ends a failed task's log, below the stack, with one sentence: what failed, what its
+    calls cost in all tries, and what was ``lost`` (such as "no answer was kept").
+
+    The calls are the task's own, or those ``of`` another task or task group.
+    """
+
+    def say(context: Any) -> None:
+        task_id = context["ti"].task_id
+        calls, refused, _, usd, _ = _spent(context, of or task_id)
+        error = context.get("exception")
+        why = f"{type(error).__name__}: {error}".splitlines()[0] if isinstance(error, BaseException) else error
+        counted = f"{calls} calls, of which {refused} were refused," if refused else f"{calls} calls"
+        log.error("%s failed with %s. %s cost %.6f USD, and %s.", task_id, why, counted, usd, lost)
+
+    return say
 
 
 def table(context: Any, **results: str) -> str:
@@ -46,3 +62,14 @@ def _state(ti: Any, task_id: str) -> str:
     states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])[ti.run_id]
     found = {str(state) for state in states.values()}
     return "failed" if "failed" in found else ", ".join(sorted(found)) or "not run"
+
+
+def _spent(context: Any, name: str) -> tuple[Any, ...]:
+    """Calls, refused ones, tokens, USD and seconds of a task or a task group of this run."""
+    from llmkit import ledger
+
+    ledger.deliver(at_once=True)
+    with ledger.connect() as connection:
+        ti = context["ti"]
+        found = connection.execute(_SQL, [ti.dag_id, ti.run_id, name]).fetchone()
+    return found or (0, 0, 0, 0, 0)
