@@ -98,9 +98,8 @@ def hardcoded_prompts_antipattern() -> XComArg:
             return sort(params, lambda text: (prompt + text).format(shop="Lumen & Oak"), temperature=0, max_tokens=5)
 
         @task
-        def call_back(answers: list[dict]) -> int:
-            """Difficult iteration: nobody calls the customers back, because this task never gets the teams."""
-            return len(answers)
+        def call_back(answers: list[dict]) -> None:
+            """Difficult iteration: stands for the work that waits for the teams of the phone. It never starts."""
 
         phone = sort_phone()
         call_back(phone)

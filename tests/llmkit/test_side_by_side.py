@@ -51,6 +51,12 @@ def test_a_row_for_each_way_has_all_calls_of_its_group_in_every_try(context):
     assert [type(value) for value in bad.values()] == [str, int, int, int, float, float], "so that an XCom can hold it"
 
 
+def test_calls_that_two_ways_share_count_for_both(context):
+    bad, good = side_by_side.rows(context, bad=["write_prompts", "bad_way"], good=["write_prompts", "good_way.ask"])
+    assert (bad["calls"], good["calls"]) == (1 + 3, 1 + 3)
+    assert (bad["seconds"], good["seconds"]) == (4.5, 1.9)
+
+
 def test_a_way_without_calls_is_a_row_of_zeros(context):
     (none,) = side_by_side.rows(context, idle="idle.ask")
     assert none == {"way": "idle", "calls": 0, "refused": 0, "tokens": 0, "usd": 0.0, "seconds": 0.0}

@@ -12,20 +12,22 @@ _SQL = """
 SELECT count(*), count(*) FILTER (WHERE status <> 200), coalesce(sum(coalesce(input_tokens, 0) + coalesce(output_tokens, 0)), 0),
     coalesce(sum(cost_usd), 0),
     coalesce(extract(epoch FROM max(at + make_interval(secs => latency_seconds)) - min(at)), 0)
-FROM llm_calls WHERE dag_id = %s AND run_id = %s AND %s IN (task_id, split_part(task_id, '.', 1))
+FROM llm_calls WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND (task_id = ANY(%(of)s) OR split_part(task_id, '.', 1) = ANY(%(of)s))
 """
 
 
-def rows(context: Any, **ways: str) -> list[dict[str, Any]]:
+def rows(context: Any, **ways: str | list[str]) -> list[dict[str, Any]]:
     """A row for each way: ``way``, ``calls``, ``refused`` (not answered), ``tokens``, ``usd`` and ``seconds`` from the first
     call to the end of the last.
 
     A way is a task group of this run, named by itself or by one of its tasks: ``bad_way="bad_way.write_rows"``. All calls of
-    the group count, in every try. ``context`` is the task's Airflow context.
+    the group count, in every try. A list has the groups, and tasks outside of groups, that the way is made of: calls that
+    two ways share count for both, ``bad_way=["ask_model", "bad_way"]``. ``context`` is the task's Airflow context.
     """
     found = []
-    for way, task_id in ways.items():
-        calls, refused, tokens, usd, seconds = _spent(context, task_id.split(".")[0])
+    for way, names in ways.items():
+        groups = [name.split(".")[0] for name in ([names] if isinstance(names, str) else names)]
+        calls, refused, tokens, usd, seconds = _spent(context, groups)
         row = {"way": way, "calls": calls, "refused": refused, "tokens": int(tokens)}
         found.append({**row, "usd": round(float(usd), 6), "seconds": round(float(seconds), 1)})
     return found
@@ -40,7 +42,7 @@ def last_line(lost: str, of: str | None = None) -> Callable[[Any], None]:
 
     def say(context: Any) -> None:
         task_id = context["ti"].task_id
-        calls, refused, _, usd, _ = _spent(context, of or task_id)
+        calls, refused, _, usd, _ = _spent(context, [of or task_id])
         error = context.get("exception")
         why = f"{type(error).__name__}: {error}".splitlines()[0] if isinstance(error, BaseException) else error
         counted = f"{calls} calls, of which {refused} were refused," if refused else f"{calls} calls"
@@ -64,12 +66,12 @@ def _state(ti: Any, task_id: str) -> str:
     return "failed" if "failed" in found else ", ".join(sorted(found)) or "not run"
 
 
-def _spent(context: Any, name: str) -> tuple[Any, ...]:
-    """Calls, refused ones, tokens, USD and seconds of a task or a task group of this run."""
+def _spent(context: Any, names: list[str]) -> tuple[Any, ...]:
+    """Calls, refused ones, tokens, USD and seconds of tasks and task groups of this run."""
     from llmkit import ledger
 
     ledger.deliver(at_once=True)
     with ledger.connect() as connection:
         ti = context["ti"]
-        found = connection.execute(_SQL, [ti.dag_id, ti.run_id, name]).fetchone()
+        found = connection.execute(_SQL, {"dag_id": ti.dag_id, "run_id": ti.run_id, "of": names}).fetchone()
     return found or (0, 0, 0, 0, 0)
