@@ -43,6 +43,9 @@ costs: install ## What the lessons' calls to models cost, by day, lesson and mod
 test: install ## All tests (ARGS='-n 0 tests/llmkit': those alone, in one process)
 	@.venv/bin/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
+mutants: install ## Break each promise of a lesson and see a test go red (DAG=114_01_03: that lesson alone)
+	@PYTHONPATH=.:plugins .venv/bin/python tests/mutants.py $(DAG)
+
 lint: install ## ruff, the rooms, the prompts and the lock file
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && $(UV) lock --check --quiet
 	@PYTHONPATH=.:plugins .venv/bin/lint-imports --no-cache --no-logo
@@ -54,7 +57,10 @@ bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle 
 export: install ## Write requirements.txt and the README's generated parts anew
 	@.venv/bin/python -m stack.docs
 
+outputs: install ## Write what a run concludes into its lesson's page (DAG=114_01_03: that lesson alone)
+	@.venv/bin/python -m stack.outputs $(DAG)
+
 screenshot: install ## Write docs/ui.png anew, from a running make up
 	@.venv/bin/python -m stack.screenshot
 
-.PHONY: help install up down clean env lesson course costs test lint bench export screenshot
+.PHONY: help install up down clean env lesson course costs test mutants lint bench export outputs screenshot

@@ -37,7 +37,7 @@ if sys.argv[1:3] == ["dags", "test"]:
     course_logs.quiet_housekeeping()
     # A worker masks keys in what a task logs; `airflow dags test` by itself does not.
     configure_logging()
-    # `make up` may be running: its scheduler shall not run the tested tasks a second time.
+    # `make up` may be running: its scheduler must not run the tested tasks a second time.
     until_exit = ExitStack()
     atexit.register(until_exit.close)
     for argument in sys.argv[3:4]:
@@ -45,6 +45,5 @@ if sys.argv[1:3] == ["dags", "test"]:
 
 
 def dag_policy(dag: DAG) -> None:
-    """Airflow calls this for every DAG that it reads: a lesson's page says who answers."""
-    if dag.doc_md:
-        dag.doc_md = course_notes.with_note(dag.doc_md)
+    """Airflow calls this for every DAG that it reads."""
+    course_notes.document(dag)

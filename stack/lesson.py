@@ -41,8 +41,8 @@ def run_one(settings: Settings, wanted: str, *, conf: str | None, verbose: bool)
         return 1
     if outcome.error:
         terminal.say(f"It did not run: {outcome.error}")
-    for task_id, answer in outcome.answers.items():
-        terminal.say(f"\n{task_id}:\n{shown(answer)}")
+    if outcome.result is not None:
+        terminal.say(f"\n{shown(outcome.result)}")
     verdict, as_expected = _verdict(outcome, lesson.get("outcome", "success"), changed=bool(given))
     calls, tokens, cost = bill(outcome.spent)
     terminal.say(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
-
-import yaml
 
 if TYPE_CHECKING:
     from llmkit.ledger import Spending
@@ -24,26 +21,8 @@ def usd(spent: Spending) -> str:
     return f"${spent.cost_usd:.{digits}f}" + (" + ?" if spent.unpriced else "")
 
 
-class _Readable(yaml.SafeDumper):
-    """YAML whose texts of several lines keep their lines."""
+def shown(result: Any) -> str:
+    """A lesson's result as a reader wants to see it: text as text, rows as a table, facts by name."""
+    from llmkit import tables
 
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
-    lines = "\n".join(line.rstrip() for line in value.splitlines())
-    return dumper.represent_scalar("tag:yaml.org,2002:str", lines, style="|" if "\n" in lines else None)
-
-
-_Readable.add_representer(str, _text)
-
-
-def shown(value: Any) -> str:
-    """An answer as a reader wants to see it: text as text, data as YAML."""
-    if isinstance(value, str):
-        return value.strip()
-    if hasattr(value, "model_dump"):
-        value = value.model_dump(mode="json")
-    try:
-        plain = json.loads(json.dumps(value, default=str))
-        return yaml.dump(plain, Dumper=_Readable, sort_keys=False, allow_unicode=True, width=110).strip()
-    except (TypeError, ValueError):
-        return str(value)
+    return result.strip() if isinstance(result, str) else tables.text(result)

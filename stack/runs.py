@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What one run of a lesson came to. ``answers`` holds the return values of its last tasks."""
+    """What one run of a lesson came to. ``result`` is what its last task concludes, which Airflow keeps as the run's result."""
 
     dag_id: str
     run_id: str = ""
     state: str = "failed"
     tasks: dict[str, str] = field(default_factory=dict)
-    answers: dict[str, Any] = field(default_factory=dict)
+    result: Any = None
     spent: Spending | None = None
     seconds: float = 0.0
     error: str = ""
@@ -69,13 +69,12 @@ def execute(
         for ti in run.get_task_instances(session=session):
             name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
             outcome.tasks[name] = str(ti.state)
-        for leaf in dag.leaves:
-            rows = session.scalars(
-                XComModel.get_many(run_id=run.run_id, dag_ids=dag_id, task_ids=leaf.task_id, key="return_value")
-            ).all()
-            values = [XComModel.deserialize_value(row) for row in rows]
-            if values:
-                outcome.answers[leaf.task_id] = values[0] if len(values) == 1 else values
+        for task in dag.tasks:
+            if task.returns_dag_result:
+                row = session.scalar(
+                    XComModel.get_many(run_id=run.run_id, dag_ids=dag_id, task_ids=task.task_id, key="return_value")
+                )
+                outcome.result = XComModel.deserialize_value(row) if row is not None else None
     outcome.spent = _spent(dag_id, run.run_id)
     return outcome
 

@@ -14,7 +14,15 @@ from typing import Any
 
 import yaml
 
-MAX_LINES, MIN_LINES = 160, 60
+MAX_CODE, MAX_DOC, MAX_TASKS = 120, 60, 10
+PARTS = (
+    "**Try it**",
+    "**You should see** (offline):",
+    "**SDK or own code?**",
+    "**In production**",
+)
+"""The parts of a lesson's page after its table, in their order."""
+EXPECTED_TO_FAIL = "This run is expected to end *failed*."
 HARDCODES = "114_07_04_hardcoded_prompts_antipattern"
 """The lesson whose bad way has its prompts in the code."""
 
@@ -28,6 +36,11 @@ def outline(repo: Path) -> dict[str, dict[str, Any]]:
 def present(repo: Path) -> list[str]:
     """dag_ids of the lesson files that are there."""
     return sorted(path.stem for path in (repo / "dags").glob("*.py"))
+
+
+def rewritten(repo: Path) -> list[str]:
+    """TEMPORARY: the lessons that have the new form."""
+    return [dag_id for dag_id in present(repo) if PARTS[1] in (repo / "dags" / f"{dag_id}.py").read_text()]
 
 
 def marked_items(test_file: Path) -> set[tuple[str, str]]:
@@ -87,26 +100,31 @@ def checklist_errors(lesson: dict[str, Any], dag: Any) -> list[str]:
 
 def first_line(task: Any) -> str:
     """The first line of a task's page in the UI."""
-    # Airflow shows a TaskFlow docstring on the task's page, though not (in 3.3) that of a mapped task.
-    doc = getattr(getattr(task, "python_callable", None), "__doc__", "") if task.is_mapped else task.doc_md
-    return (doc or "").strip().split("\n", 1)[0]
+    return (task.doc_md or "").strip().split("\n", 1)[0]
 
 
 def metadata_errors(lesson: dict[str, Any], dag: Any) -> list[str]:
-    """Id, tags, title, docs and retries are what the outline and the house ask for."""
+    """Id, tags, titles, retries, result and form are what the outline and the house ask for."""
     errors = []
     if set(dag.tags) != set(lesson["tags"]):
         errors.append(f"tags are {sorted(dag.tags)}, the outline has {sorted(lesson['tags'])}")
-    doc = (dag.doc_md or "").strip()
-    if not doc.startswith(f"# {lesson['id']} {lesson['title']}"):
+    name = f"{lesson['id']} · {lesson['title']}"
+    if lesson["outcome"] == "failed":
+        name += " (fails on purpose)"
+    if dag.dag_display_name != name:
+        errors.append(f"dag_display_name is {dag.dag_display_name!r}, not {name!r}")
+    if not (dag.doc_md or "").strip().startswith(f"# {lesson['id']} {lesson['title']}\n"):
         errors.append(f"the doc does not begin with '# {lesson['id']} {lesson['title']}'")
-    errors += [f"the doc has no part '{part}'" for part in ("**Try it**", "**In production**") if part not in doc]
     if not dag.default_args.get("retries"):
         errors.append("default_args has no retries")
+    if len([task for task in dag.tasks if task.returns_dag_result]) != 1:
+        errors.append("the @dag function does not return its conclusion")
+    if len(dag.tasks) > MAX_TASKS:
+        errors.append(f"{len(dag.tasks)} tasks, more than {MAX_TASKS}")
     for name in dag.params:
         param = dag.params.get_param(name)
-        if not param.schema.get("title"):
-            errors.append(f"the param {name} has no title")
+        if not param.schema.get("title") or not param.description:
+            errors.append(f"the param {name} needs a title and a description")
         if dag.params[name] == "":
             # The form's button stays grey until something is written there.
             errors.append(f"the param {name} is empty: allow null and let that be its default")
@@ -118,29 +136,69 @@ def metadata_errors(lesson: dict[str, Any], dag: Any) -> list[str]:
     return errors
 
 
+def page_errors(path: Path, lessons: dict[str, dict[str, Any]]) -> list[str]:
+    """The parts of a lesson's page stand in their order, it says when a run must fail, and its links lead to lessons."""
+    doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+    there = [dag_id for dag_id in lessons if (path.parent / f"{dag_id}.py").exists()]
+    errors = []
+    begins = [doc.find(f"\n{part}") for part in PARTS]
+    errors += [f"the page has no part {part}" for part, at in zip(PARTS, begins, strict=True) if at < 0]
+    if not errors and begins != sorted(begins):
+        errors.append(f"the parts are not in the order {', '.join(PARTS)}")
+    if (at := doc.find(PARTS[1])) >= 0 and doc[at + len(PARTS[1]) :].lstrip().startswith("**"):
+        errors.append("the page shows no result: run `make outputs`")
+    if lessons[path.stem]["outcome"] == "failed" and not doc.split("\n\n", 2)[1].startswith(EXPECTED_TO_FAIL):
+        errors.append(f"the page's first line is not {EXPECTED_TO_FAIL!r}")
+    links = re.findall(r"(?:\*\*(Builds on|Next)\*\* )?\[([^\]]+)\]\((114_\w+)\.py\)", doc)
+    for _, text, target in links:
+        if target not in there:
+            errors.append(f"the link {text!r} leads to {target}.py, which is not there")
+        elif text != (wanted := f"{lessons[target]['id'].removeprefix('114.')} {lessons[target]['title']}"):
+            errors.append(f"the link to {target}.py says {text!r}, not {wanted!r}")
+    ends = {kind: target for kind, _, target in links if kind}
+    place = there.index(path.stem)
+    if place and "Builds on" not in ends:
+        errors.append("the page does not end with what the lesson builds on")
+    following = there[place + 1] if place + 1 < len(there) else None
+    if ends.get("Next") != following:
+        errors.append(f"Next is {ends.get('Next')}, and the next lesson is {following}")
+    return errors
+
+
 def form_errors(path: Path) -> list[str]:
-    """Length, order of the parts, prose share, no ``print``, no ``time.sleep``, no bare ``except``, no prompt in the file."""
+    """Length, order of the parts, and what a lesson's source does without.
+
+    That is ``print``, ``time.sleep``, a bare ``except``, a prompt in the file, a default spelled out, a comprehension in a
+    comprehension.
+    """
     source = path.read_text()
     tree = ast.parse(source)
-    lines = source.count("\n")
-    errors = []
-    if not MIN_LINES <= lines <= MAX_LINES:
-        errors.append(f"{lines} lines, not {MIN_LINES} to {MAX_LINES}")
     if ast.get_docstring(tree) is None:
-        return [*errors, "no docstring on top"]
-    prose = prose_share(source, tree)
-    if not 0.2 <= prose <= 0.45:
-        errors.append(f"{prose:.0%} of it is prose, not 20 to 45 %")
+        return ["no docstring on top"]
+    doc = tree.body[0].end_lineno or 0
+    code = source.count("\n") - doc
+    errors = []
+    if code > MAX_CODE:
+        errors.append(f"{code} lines below the docstring, more than {MAX_CODE}")
+    if doc > MAX_DOC:
+        errors.append(f"{doc} lines in the docstring, more than {MAX_DOC}")
     kinds = [_kind(node) for node in tree.body[1:]]
     order = {"import": 0, "constant": 1, "type": 1, "function": 1, "dag": 2, "call": 3}
     ranks = [order[kind] for kind in kinds]
     if ranks != sorted(ranks):
         errors.append(f"the parts are not in order (imports, constants and types, the DAG, its call): {kinds}")
+    comprehensions = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "time.sleep", "sleep"):
             errors.append(f"line {node.lineno}: {ast.unparse(node.func)}()")
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             errors.append(f"line {node.lineno}: bare except")
+        if isinstance(node, ast.keyword) and ast.unparse(node) in ("schedule=None", "catchup=False", "strict=False"):
+            errors.append(f"line {node.value.lineno}: {ast.unparse(node)} is the default, or hides a mistake")
+        if isinstance(node, comprehensions) and (
+            len(node.generators) > 1 or any(isinstance(n, comprehensions) for n in ast.walk(node) if n is not node)
+        ):
+            errors.append(f"line {node.lineno}: a comprehension in a comprehension")
     if path.stem != HARDCODES:
         errors += [
             f"line {n}: a text longer than a line; prompts belong into include/prompts" for n in long_texts(tree)
@@ -174,17 +232,6 @@ def long_texts(tree: ast.Module) -> list[int]:
         if long and not query and id(node) not in docs | helps:
             found.append(node.lineno)
     return sorted(set(found))
-
-
-def prose_share(source: str, tree: ast.Module) -> float:
-    """Lines of docstrings and comments over all lines that are not empty."""
-    prose = 0
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
-            text = node.body[0]
-            prose += sum(1 for line in source.splitlines()[text.lineno - 1 : text.end_lineno] if line.strip())
-    prose += sum(1 for line in source.splitlines() if line.strip().startswith("#") and not line.startswith("# 114"))
-    return prose / max(1, sum(1 for line in source.splitlines() if line.strip()))
 
 
 def _kind(node: ast.stmt) -> str:

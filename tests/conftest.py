@@ -27,23 +27,27 @@ REPO = Path(__file__).resolve().parents[1]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``make test ARGS=--all-lessons`` takes some minutes more."""
     parser.addoption("--all-lessons", action="store_true", help="run every lesson with the processes of make up too")
+    parser.addoption("--dags", help="a folder of lessons to test in place of dags/")
+    parser.addoption("--item", help="only tests that carry this item of the outline")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported, because Airflow reads its settings when it is imported."""
-    state = Path(tempfile.mkdtemp(prefix="course-test-", dir="/tmp"))
+    state = _shared_state() or Path(tempfile.mkdtemp(prefix="course-test-", dir="/tmp"))
     state.chmod(0o755)
     config.course_state = state  # type: ignore[attr-defined]
+    if not _shared_state():
+        os.environ.update(PORT=str(free_port()), KEYLESS_PORT=str(free_port()))
     os.environ.update(
         COURSE_STATE=str(state),
-        PORT=str(free_port()),
-        KEYLESS_PORT=str(free_port()),
         KEYLESS="1",
         # So that tests can see what the model was told, and with which settings.
         KEYLESS_KEEP_BODIES="1",
         AIRFLOW_HOME=str(state / "airflow"),
     )
     os.environ.pop("COURSE_DAGS", None)
+    if folder := config.getoption("--dags"):
+        os.environ["COURSE_DAGS"] = folder
     if hasattr(config, "workerinput"):
         # One of several processes of pytest-xdist: they share the cores.
         os.environ["KEYLESS_THREADS"] = "1"
@@ -51,7 +55,22 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """The state goes with the run."""
-    shutil.rmtree(config.course_state, ignore_errors=True)  # type: ignore[attr-defined]
+    if not _shared_state():
+        shutil.rmtree(config.course_state, ignore_errors=True)  # type: ignore[attr-defined]
+
+
+def _shared_state() -> Path | None:
+    """The state folder of a stack that runs already and goes on running (``make mutants``)."""
+    folder = os.environ.get("COURSE_TEST_STATE")
+    return Path(folder) if folder else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """``--item``: only the tests of one item."""
+    if wanted := config.getoption("--item"):
+        chosen = [item for item in items if any(wanted in mark.args[1:] for mark in item.iter_markers("checklist"))]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +87,7 @@ def running_stack(request, settings) -> Iterator[None]:
     from stack.use import in_use
 
     with in_use(settings):
-        # Airflow's loggers keep the streams that they find when it is imported: they shall be the process' own, so that a
+        # Airflow's loggers keep the streams that they find when it is imported: these must be the process' own, so that a
         # test can read what a task logged.
         with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
             import airflow.sdk  # noqa: F401
@@ -112,6 +131,8 @@ class Run:
     log: str
     error: str = ""
     run_id: str = ""
+    result: Any = None
+    """What the lesson concludes: the run's result."""
 
 
 @contextmanager
@@ -188,6 +209,7 @@ def run_dag(request, running_stack, settings, tmp_path_factory):
             log.read_text(errors="replace"),
             outcome.error,
             outcome.run_id,
+            outcome.result,
         )
 
     return lambda folder, dag_id, **params: run(folder, dag_id, json.dumps(params))

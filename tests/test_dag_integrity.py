@@ -28,14 +28,15 @@ def test_all_files_parse_without_error_or_warning(dagbag):
     assert sorted(dagbag.dags) == PRESENT
 
 
-@pytest.mark.parametrize("dag_id", PRESENT)
+@pytest.mark.parametrize("dag_id", checks.rewritten(REPO))
 def test_metadata(dag_id, dagbag):
     assert checks.metadata_errors(LESSONS[dag_id], dagbag.dags[dag_id]) == []
 
 
-@pytest.mark.parametrize("dag_id", PRESENT)
-def test_form(dag_id):
-    assert checks.form_errors(REPO / "dags" / f"{dag_id}.py") == []
+@pytest.mark.parametrize("dag_id", checks.rewritten(REPO))
+def test_form_and_page(dag_id):
+    path = REPO / "dags" / f"{dag_id}.py"
+    assert checks.form_errors(path) + checks.page_errors(path, LESSONS) == []
 
 
 def test_nothing_is_opened_at_parse_time(running_stack):
@@ -51,6 +52,18 @@ FAULTS = {
     "silent_task": (ROW, ROW + "| Pass prompt to model | `write` |\n"),
     "phantom_task": (ROW, ROW + "| Pass prompt to model | `write_prompt` |\n"),
     "wrong_tag": ('"beginner"', '"advanced"'),
+    "no_result": ("    return ask() >> write()", "    ask() >> write()"),
+    "another_name": ("114.1.3 · Basic LLM Task", "Basic LLM Task"),
+    "default_spelled_out": ("    default_args", "    schedule=None,\n    default_args"),
+    "stacked_comprehension": ('"""Something else."""', 'return [a for b in ("a", "b") for a in b]'),
+    "too_long": ("lesson()\n", "\n" * 120 + "lesson()\n"),
+    "long_page": ("**Try it**: nothing.", "\n" * 60 + "**Try it**: nothing."),
+    "no_try_it": ("**Try it**: nothing.", "Nothing to try."),
+    "parts_in_another_order": ("**In production**: nothing.\n\n", ""),
+    "no_output": ("- answer: yes\n", ""),
+    "broken_link": ("(114_01_02_ai_sdk_configuration.py)", "(114_01_99_nothing.py)"),
+    "link_with_another_title": ("[1.2 AI SDK Configuration]", "[1.2 Setup]"),
+    "no_next": ("**Next** ", ""),
     "query_at_parse_time": ("@dag(", 'import socket\n\nsocket.getaddrinfo("127.0.0.1", 9)\n\n\n@dag('),
 }
 
@@ -88,6 +101,7 @@ LESSON = {
     "title": "Basic LLM Task",
     "tags": ["reference", "core", "beginner", "success"],
     "checklist": ["Create simple LLM task", "Pass prompt to model"],
+    "outcome": "success",
 }
 
 
@@ -112,11 +126,69 @@ def test_a_wrong_tag_is_found(bad):
     assert len(errors) == 1 and errors[0].startswith("tags are")
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("no_result", "does not return its conclusion"), ("another_name", "dag_display_name is 'Basic LLM Task'")],
+)
+def test_what_the_ui_shows_of_it_is_checked(bad, fault, said):
+    (error,) = checks.metadata_errors(LESSON, bad(fault))
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("default_spelled_out", "schedule=None is the default"),
+        ("stacked_comprehension", "a comprehension in a comprehension"),
+        ("too_long", "lines below the docstring"),
+        ("long_page", "lines in the docstring"),
+    ],
+)
+def test_bad_source_is_found(bad_file, fault, said):
+    assert checks.form_errors(bad_file("missing_item")) == []
+    (error,) = checks.form_errors(bad_file(fault))
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("no_try_it", "the page has no part **Try it**"),
+        ("parts_in_another_order", "the page has no part **In production**"),
+        ("no_output", "the page shows no result"),
+        ("broken_link", "which is not there"),
+        ("link_with_another_title", "says '1.2 Setup'"),
+        ("no_next", "Next is None"),
+    ],
+)
+def test_a_bad_page_is_found(bad_file, fault, said):
+    assert page_errors_of(bad_file("missing_item")) == []
+    assert any(said in error for error in page_errors_of(bad_file(fault))), page_errors_of(bad_file(fault))
+
+
+def page_errors_of(path):
+    """``path`` in the place of lesson 114.1.3, between two other lessons."""
+    for dag_id in ("114_01_02_ai_sdk_configuration", "114_01_04_ai_sdk_task_decorator"):
+        (path.parent / f"{dag_id}.py").touch()
+    lesson = path.rename(path.parent / "114_01_03_basic_llm_task.py")
+    return checks.page_errors(lesson, LESSONS)
+
+
+def test_a_run_that_must_fail_says_so_first(tmp_path):
+    path = tmp_path / "114_07_05_single_provider_antipattern.py"
+    doc = '"""\n# 114.7.5 Single Provider Dependency\n\n{}\n"""\n'
+    said = f"the page's first line is not {checks.EXPECTED_TO_FAIL!r}"
+    path.write_text(doc.format("It fails."))
+    assert said in checks.page_errors(path, LESSONS)
+    path.write_text(doc.format(checks.EXPECTED_TO_FAIL))
+    assert said not in checks.page_errors(path, LESSONS)
+
+
 def test_a_param_that_keeps_the_form_s_button_grey_is_found(bad):
     from airflow.sdk import Param
 
     dag = bad("missing_item")
-    dag.params["note"] = Param("", type="string", title="Note")
+    dag.params["note"] = Param("", type="string", title="Note", description="A text.")
     assert checks.metadata_errors(LESSON, dag) == ["the param note is empty: allow null and let that be its default"]
 
 
@@ -130,7 +202,6 @@ def test_bad_form_is_found():
     errors = checks.form_errors(FIXTURES / "bad_form.py")
     assert any("print()" in e for e in errors)
     assert any("bare except" in e for e in errors)
-    assert any("lines, not" in e for e in errors)
     assert [e for e in errors if "prompts belong" in e] == [
         "line 8: a text longer than a line; prompts belong into include/prompts"
     ]

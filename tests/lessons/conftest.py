@@ -1,11 +1,17 @@
-"""Runs a lesson once for all tests that look at the run, and holds the ledger against keyless' request log each time."""
+"""Runs a lesson once for all tests that look at the run.
+
+Each time the ledger is held against keyless' request log, and the result against what the lesson's page says you should see.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from functools import cache
 
 import pytest
+
+from stack import outputs
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +22,34 @@ def run_lesson(run_dag, settings):
     def run(dag_id, **params):
         done = run_dag(settings.dags, dag_id, **params)
         checked(dag_id, done.run_id, _received(done))
+        if not params:
+            _compare_with_the_page(dag_id, done, settings)
         return done
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lesson_module(running_stack, settings):
+    """``lesson_module(dag_id)`` is the lesson's file as a module, for what it defines above its DAG."""
+
+    @cache
+    def load(dag_id):
+        spec = importlib.util.spec_from_file_location(f"lesson_{dag_id}", settings.dags / f"{dag_id}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def _compare_with_the_page(dag_id: str, run, settings) -> None:
+    shown = outputs.written((settings.dags / f"{dag_id}.py").read_text())
+    if not shown:
+        return  # a page without that part is what tests/test_dag_integrity.py finds
+    assert run.result is not None, f"{dag_id}: the run has no result\n{run.log[-3000:]}"
+    wanted = outputs.shape(outputs.block(run.result))
+    assert outputs.shape(shown) == wanted, f"{dag_id}: its page shows another result: run `make outputs DAG={dag_id}`"
 
 
 def _received(run) -> frozenset:

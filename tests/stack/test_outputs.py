@@ -1,0 +1,49 @@
+"""``make outputs`` and the comparison of a run with what its lesson's page shows."""
+
+from __future__ import annotations
+
+import pytest
+
+from stack import outputs
+
+PAGE = f'"""\n# A lesson\n\n{outputs.HEADING}\n\n**In production**: nothing.\n"""\n'
+RESULT = {
+    "rows": [{"way": "bad", "calls": 3, "usd": 0.01}, {"way": "good", "calls": 2, "usd": None}],
+    "verdict": "Yes.",
+}
+
+
+def test_a_result_is_written_and_written_anew():
+    once = outputs.with_block(PAGE, RESULT)
+    assert "| bad " in once and "- verdict: Yes.\n\n**In production**" in once
+    assert outputs.with_block(once, RESULT) == once
+    assert "| bad " not in outputs.with_block(once, "All went well.") and "> All went well." in outputs.with_block(
+        once, "All went well."
+    )
+
+
+def test_a_result_cannot_end_the_docstring():
+    source = outputs.with_block(PAGE, {"text": '"""; import os\\n'})
+    compile(source, "lesson", "exec")
+    assert source.count('"""') == 2
+
+
+def test_a_page_without_the_part_is_an_error():
+    with pytest.raises(ValueError, match="has no line"):
+        outputs.with_block('"""Nothing."""', RESULT)
+
+
+def test_other_numbers_have_the_same_shape_and_other_columns_rows_or_kinds_do_not():
+    shape = outputs.shape(outputs.block(RESULT))
+    row, other = RESULT["rows"]
+    same = {"rows": [{**row, "calls": 77, "usd": 0.2}, other], "verdict": "Certainly not."}
+    assert outputs.shape(outputs.block(same)) == shape
+    for different in (
+        {"rows": [row], "verdict": "Yes."},
+        {"rows": [row, {**other, "way": "best"}], "verdict": "Yes."},
+        {"rows": [row, {**other, "usd": 0.1}], "verdict": "Yes."},
+        {"rows": [{**row, "new": 1}, other], "verdict": "Yes."},
+        {"rows": [row, other]},
+        {"rows": [row, other], "verdict": 3},
+    ):
+        assert outputs.shape(outputs.block(different)) != shape
