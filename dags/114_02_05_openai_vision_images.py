@@ -3,21 +3,29 @@
 
 Models read pictures and draw them. Lumen & Oak makes an advertisement with both: a vision model describes the product's photograph
 for the copywriter, and a text model writes the copy while an image model draws a mock-up. None of these models sees what the others made.
-So a review reads photograph, mock-up and copy back into one type, and compares each with the brief before anybody publishes.
+So a review reads mock-up and copy back into one type, and compares each with the brief before anybody publishes.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | GPT-4 Vision integration | `describe_picture`, `write_copy` |
 | Image analysis tasks | `analyse_picture` |
 | DALL-E image generation | `draw_mockup` |
-| Multi-modal pipelines | `write_brief`, `write_copy`, `collect_pictures`, `read_copy`, `review_mockup` |
+| Multi-modal pipelines | `write_brief`, `write_copy`, `read_copy`, `review_mockup` |
 
-**Try it**: trigger it with *Colour of the mock-up* set to green, as a careless agency would draw it: the verdict turns to `redo` and names
-the mock-up. Then set only *Colour* to green: the photograph still shows an orange lamp, and so does the copy, whose writer was told of it.
-The result is under *Storage → XCom* of `review_mockup`. Its `picture` is the path of the PNG; the log has it too. Airflow's UI shows no
+**Try it**: trigger it with *Colour of the mock-up* set to green, as a careless agency would draw it: the decision turns to `redo: mock-up`.
+Then set only *Colour* to green: the mock-up is still drawn in orange, and the copywriter is told of an orange photograph.
+The result is under *Storage → XCom* of `review_mockup`. It has the path of the PNG; the log has it too. Airflow's UI shows no
 files of a disk, so open the path in a terminal: `xdg-open`, or `open` on a Mac.
 
 **You should see** (offline):
+
+- picture: /srv/lessons/.state/airflow/storage/114_02_05_openai_vision_images/manual__2026-11-25T02_12_10.066599_00_00/mockup.png
+- decision: publish
+
+| what    |   agrees | colour   | product   | differs in   |
+|:--------|---------:|:---------|:----------|:-------------|
+| mock-up |        1 | orange   | lamp      | –            |
+| copy    |        1 | orange   | lamp      | –            |
 
 **SDK or own code?** `LLMFileAnalysisOperator` of the [common-ai provider](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html)
 reads a file from any storage and sends it with a typed question. It has no setting for `detail`, so `describe_picture` calls the SDK by
@@ -46,13 +54,8 @@ from llmkit.operators import OpenAIImageOperator
 
 log = logging.getLogger(__name__)
 PICTURES = Path(__file__).parents[1] / "include" / "data" / "images"
-PRODUCTS = {
-    "Aurora lamp": {"kind": "lamp", "photograph": "aurora.png"},
-    "Fjord standing desk": {"kind": "desk", "photograph": "fjord.png"},
-    "Moss desk mat": {"kind": "mat", "photograph": "moss.png"},
-}
+KINDS = {"Aurora lamp": "lamp", "Fjord standing desk": "desk", "Moss desk mat": "mat"}
 COLOURS = ["orange", "green", "brown", "blue", "red", "white", "gold"]
-AS_BRIEFED = "as in the brief"
 VISION_MODEL = "gpt-4o"
 
 
@@ -72,36 +75,27 @@ class Copy(BaseModel):
     dag_id=Path(__file__).stem,
     dag_display_name="114.2.5 · OpenAI Vision and Images",
     doc_md=__doc__,
-    # A brief is text, not a template.
-    jinja_environment_kwargs=prompts.rendered_once(),
+    jinja_environment_kwargs=prompts.rendered_once(),  # a brief is text, not a template
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "product": Param(
-            "Aurora lamp", enum=list(PRODUCTS), title="Product", description="Chooses the photograph and the brief."
-        ),
+        "product": Param("Aurora lamp", enum=list(KINDS), title="Product", description="Its photograph is described."),
         "colour": Param("orange", enum=COLOURS, title="Colour", description="The product's colour in the brief."),
-        "mockup_colour": Param(
-            AS_BRIEFED,
-            enum=[AS_BRIEFED, *COLOURS],
-            title="Colour of the mock-up",
-            description="What the image model is told to draw. A colour that is not the brief's must fail the review.",
-        ),
+        "drawn": Param("orange", enum=COLOURS, title="Colour of the mock-up", description="What is drawn."),
     },
 )
 def openai_vision_images() -> Any:
+    as_shown = {"llm_conn_id": "pydanticai_default", "output_type": Shown, "serialize_output": True}
+
     @task
     def write_brief(params: dict, **context) -> dict[str, str]:
         """Multi-modal pipelines: one brief, from which copy and mock-up are made in parallel."""
-        product, colour, drawn = params["product"], params["colour"], params["mockup_colour"]
-        if drawn == AS_BRIEFED:
-            drawn = colour
+        product = params["product"]
         return {
-            "brief": f"Our {product} is new, and it is {colour}.",
+            "brief": f"Our {product} is new, and it is {params['colour']}.",
             "question": prompts.load("look_at_picture").render(shop="Lumen & Oak"),
-            "photograph": f"file://{PICTURES / PRODUCTS[product]['photograph']}",
-            "mockup_prompt": prompts.load("mockup_image").render(product=product, colour=drawn),
-            # A second try writes the same file.
+            "photograph": f"file://{PICTURES / product.split()[0].lower()}.png",
+            "mockup_prompt": prompts.load("mockup_image").render(product=product, colour=params["drawn"]),
             "mockup_path": str(storage.run_folder(context) / "mockup.png"),
         }
 
@@ -129,49 +123,37 @@ def openai_vision_images() -> Any:
         doc_md="DALL-E image generation: the successor of DALL·E draws one picture. It is saved; its path is the result.",
         prompt=brief["mockup_prompt"],
         path=brief["mockup_path"],
-        model="gpt-image-1",
         settings={"quality": "low"},
     )
-
-    @task
-    def collect_pictures(photograph: str, mockup: str) -> list[str]:
-        """Multi-modal pipelines: paths go from task to task, never the pictures themselves."""
-        return [photograph, mockup]
-
-    pictures = LLMFileAnalysisOperator.partial(
+    shown = LLMFileAnalysisOperator(
         task_id="analyse_picture",
-        doc_md="Image analysis tasks: data instead of a description, one mapped task a picture.",
+        doc_md="Image analysis tasks: data instead of a description. The file is read from storage and sent with the question.",
         prompt=brief["question"],
-        llm_conn_id="pydanticai_default",
+        file_path=mockup.output,
         model_id=f"openai-chat:{VISION_MODEL}",
-        output_type=Shown,
-        serialize_output=True,
         multi_modal=True,
-    ).expand(file_path=collect_pictures(brief["photograph"], mockup.output))
+        **as_shown,
+    )
 
-    @task.llm(llm_conn_id="pydanticai_default", output_type=Shown, serialize_output=True)
-    def read_copy(words: dict) -> str:
-        """Multi-modal pipelines: the copy is read into the same type as the pictures."""
-        return f"{words['headline']} {words['text']}"
+    @task.llm(**as_shown)
+    def read_copy(copy: dict) -> str:
+        """Multi-modal pipelines: the copy is read into the same type as the picture."""
+        return f"{copy['headline']} {copy['text']}"
 
     @task
-    def review_mockup(pictures: list[dict], words: dict, path: str, params: dict) -> dict[str, Any]:
+    def review_mockup(picture: dict, copy: dict, path: str, params: dict) -> dict[str, Any]:
         """Multi-modal pipelines: each field is compared with the brief; one that differs stops the publication."""
-        wanted = {"product": PRODUCTS[params["product"]]["kind"], "colour": params["colour"]}
-        shown = {"photograph": pictures[0], "mock-up": pictures[1], "copy": words}
-        rows = [{"material": name, **read, "as in the brief": read == wanted} for name, read in shown.items()]
-        agreeing = sum(read[field] == wanted[field] for read in shown.values() for field in wanted)
-        wrong = [row["material"] for row in rows if not row["as in the brief"]]
-        review = {
-            "materials": rows,
-            "consistency": round(agreeing / (len(shown) * len(wanted)), 2),
-            "decision": f"redo: {', '.join(wrong)}" if wrong else "publish",
-            "picture": path.removeprefix("file://"),
-        }
-        return tables.logged(log, review)
+        wanted = {"product": KINDS[params["product"]], "colour": params["colour"]}
+        rows = []
+        for what, read in {"mock-up": picture, "copy": copy}.items():
+            wrong = [field for field in wanted if read[field] != wanted[field]]
+            rows.append({"what": what, **read, "differs in": ", ".join(wrong), "agrees": 1 - len(wrong) / len(wanted)})
+        redo = [row["what"] for row in rows if row["differs in"]]
+        decision = f"redo: {', '.join(redo)}" if redo else "publish"
+        return tables.logged(log, {"decision": decision, "materials": rows, "picture": path.removeprefix("file://")})
 
-    words = write_copy(brief["brief"], describe_picture(brief["photograph"], brief["question"]))
-    return review_mockup(pictures.output, read_copy(words), mockup.output)
+    copy = write_copy(brief["brief"], describe_picture(brief["photograph"], brief["question"]))
+    return review_mockup(shown.output, read_copy(copy), mockup.output)
 
 
 openai_vision_images()
