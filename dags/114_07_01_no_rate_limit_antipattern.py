@@ -20,6 +20,14 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
+|      usd | way      | lost                                |   calls |   tokens |   seconds |
+|---------:|:---------|:------------------------------------|--------:|---------:|----------:|
+| 0.000418 | bad_way  | 16 of 16 answers (27 calls refused) |      52 |     2690 |       9.3 |
+| 0.000269 | good_way | 0 of 16 answers (1 calls refused)   |      17 |     1727 |       4.3 |
+
+- verdict: The bad way paid 0.000418 USD and lost 16 of 16 answers (27 calls refused). The good way paid 0.000269 USD and lost 0 of 16 answers (1 calls refused).
+- ask_again_later: answered in try 2
+
 **SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
 `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
 policy](https://airflow.apache.org/docs/apache-airflow/3.3.0/_modules/airflow/example_dags/example_retry_policy.html) that reads the

@@ -19,6 +19,19 @@ beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the ta
 
 **You should see** (offline):
 
+|      usd | way      | lost                         |   calls |   tokens |   seconds |
+|---------:|:---------|:-----------------------------|--------:|---------:|----------:|
+| 0.002358 | bad_way  | 19 of 19 labels (2 refusals) |      22 |    15662 |      11.2 |
+|  0.00056 | good_way | 0 of 19 labels (0 refusals)  |      19 |     3662 |       4.3 |
+
+|     paid | limit                            |   allowed |
+|---------:|:---------------------------------|----------:|
+|      493 | tokens, by usage_limits          |       400 |
+| 0.000076 | USD, by usage_limits             |   0.00006 |
+|      301 | tokens, counted before each call |       400 |
+
+- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals), the good way 3662 and 0 of 19 labels (0 refusals). Of the long parts, 300 tokens stay unread.
+
 **SDK or own code?** `@task.llm` takes pydantic-ai's
 [`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as
 `cost_limit`, for one task with its retries. They are checked when an answer has come, so the last call is paid in full;

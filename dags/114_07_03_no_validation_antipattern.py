@@ -19,6 +19,17 @@ XCom of `good_way.check_answers` says for each ticket how its answer was read, o
 
 **You should see** (offline):
 
+|      usd | way      | lost          |   calls |   tokens |   seconds |
+|---------:|:---------|:--------------|--------:|---------:|----------:|
+| 0.000498 | bad_way  | 12 of 12 rows |      12 |     2494 |       2.1 |
+|  0.00086 | good_way | 2 of 12 rows  |      17 |     4554 |       4.2 |
+
+- verdict: The bad way lost 12 of 12 rows for 12 calls, the good way lost 2 of 12 rows for 17 calls.
+- good_way: as it is: 5
+- good_way: repaired: 3
+- good_way: put aside: 2
+- good_way: parsed leniently: 2
+
 **SDK or own code?** OpenAI's SDK checks one answer by itself (`client.chat.completions.parse(response_format=Ticket)`), and
 [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html) with `output_type`
 also asks again (lesson 1.5). Both raise for an answer that stays wrong. The lesson takes the steps apart

@@ -19,6 +19,17 @@ ends in one sentence that says what broke and what it cost.
 
 **You should see** (offline):
 
+|      usd | way      | lost             |   calls |   tokens |   seconds |
+|---------:|:---------|:-----------------|--------:|---------:|----------:|
+| 0.000821 | bad_way  | 17 of 51 answers |      66 |     5121 |       6.1 |
+| 0.000862 | good_way | 0 of 51 answers  |      51 |     5505 |       2.4 |
+
+- verdict: The bad way lost 17 of 51 answers for 0.000821 USD, the good way lost 0 of 51 answers for 0.000862 USD.
+- bad_way: answers whose prompt is known: 0 of 34
+- good_way: answers whose prompt is known: 51 of 51
+- bad_way: messages that went to two teams: 7 of 17
+- good_way: messages that went to two teams: 0 of 17
+
 **SDK or own code?** An f-string takes braces too, but a prompt in a file needs a template: here Jinja's (`llmkit.prompts`, lesson
 4.1). Airflow keeps the version of the whole file with each run ([Dag
 bundles](https://airflow.apache.org/docs/apache-airflow/3.3.0/administration-and-deployment/dag-bundles.html)), not which of three
