@@ -1,7 +1,7 @@
 """
 # 114.7.1 No Rate Limit Handling
 
-This run is expected to end *failed*. Sixteen letters meet a quota of ten requests a minute. The bad way is what many people write:
+This run is expected to end *failed*. Fourteen letters meet a quota of ten requests a minute. The bad way is what many people write:
 the SDK as it comes, in eight threads. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so long, and all
 threads come back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays for the first letters
 again. The good way asks with the same SDK in as many threads, but each request first waits for its turn.
@@ -93,12 +93,10 @@ class WaitAsAsked(RetryPolicy):
     doc_md=__doc__,
     max_active_runs=1,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=3), "execution_timeout": timedelta(minutes=5)},
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "letters": Param(16, type="integer", minimum=4, maximum=48, title="Letters", description="4 to 48."),
-        "per_minute": Param(
-            10, type="integer", minimum=2, title="Requests a minute", description="The good way's limit."
-        ),
+        "letters": Param(14, type="integer", minimum=4, maximum=48, title="Letters", description="4 to 48; 10 fit."),
+        "per_minute": Param(10, type="integer", minimum=2, title="Requests a minute", description="For the good way."),
         "minute": Param(6, type="number", minimum=1, maximum=60, title="A minute", description="In seconds, 1 to 60."),
     },
 )

@@ -85,7 +85,7 @@ def labelled(cap: int, calls: list[dict], spent: int) -> Iterator[tuple[str, int
     tags=["reference", "anti-pattern", "intermediate", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="For the good way's calls."),
+        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="Tokens, for the good way."),
         "longest": Param(300, type="integer", minimum=50, title="Longest part", description="Tokens; more is cut."),
     },
 )

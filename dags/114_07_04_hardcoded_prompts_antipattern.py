@@ -79,7 +79,7 @@ def sort(params: dict, prompt: abc.Callable[[str], str], **settings: float) -> l
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
         "message": Param(MESSAGE, type="string", title="Last message", description="A brace in it breaks sort_phone."),
-        "version": Param(2, enum=[1, 2], title="Prompt version", description="All channels of the good way send it."),
+        "version": Param(2, enum=[1, 2], title="Prompt version", description="1 or 2: what the good way sends."),
     },
 )
 def hardcoded_prompts_antipattern() -> XComArg:
