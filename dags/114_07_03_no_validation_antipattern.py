@@ -37,7 +37,8 @@ also asks again (lesson 1.5). Both raise for an answer that stays wrong. The les
 
 **In production**: ask for a strict schema at once, and check all the same. A strict schema keeps the form, but a token limit cuts
 any JSON, and a schema does not know whether an answer is right. A retry of `write_rows` cannot help: the answers stay as they are.
-Watch the share in quarantine. With a real key both ways look better: OpenAI's models seldom break the form of JSON.
+Watch the share in quarantine. This connection breaks JSON on purpose; a real model does so seldom, so the bad way
+may look fine for a long time.
 
 **Builds on** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py) · **Next** [7.4 Hardcoded Prompts](114_07_04_hardcoded_prompts_antipattern.py)
 """
