@@ -112,16 +112,17 @@ class Tests:
             yield
             holder.stdin.close()
 
-    def run(self, dag_id: str, item: str, source: str) -> Verdict:
-        """The item's tests with ``source`` in the lesson's place."""
+    def run(self, dag_id: str, source: str, item: str = "") -> Verdict:
+        """The item's tests, or all of the lesson's, with ``source`` in the lesson's place."""
         for old in self.dags.glob("*"):
             old.unlink() if old.is_file() else None
         (self.dags / f"{dag_id}.py").write_text(source)
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-x", "-p", "no:cacheprovider"]
-        command += [f"--junitxml={report}", f"--dags={self.dags}", f"--item={item}"]
-        command.append(f"tests/lessons/test_{dag_id}.py")
+        command += [f"--junitxml={report}", f"--dags={self.dags}", f"tests/lessons/test_{dag_id}.py"]
+        if item:
+            command.append(f"--item={item}")
         began = time.monotonic()
         try:
             subprocess.run(command, cwd=REPO, env=self.environment, capture_output=True, timeout=LONGEST, check=False)
@@ -179,25 +180,25 @@ def main(wanted: list[str]) -> int:
                     except queue.Empty:
                         return
                     source = (dags / f"{dag_id}.py").read_text()
-                    mine = [entry for entry in chosen if entry["lesson"] == dag_id]
-                    for item in dict.fromkeys(entry["item"] for entry in mine):
-                        whole = tests.run(dag_id, item, source)
-                        unchanged = "" if whole.message == "green" else f"{whole.test}: {whole.message}"
-                        for entry in (entry for entry in mine if entry["item"] == item):
-                            name = f"{dag_id} · {item}"
-                            if unchanged:
-                                verdict = Verdict(False, "", f"red without a change ({unchanged})")
-                            else:
-                                verdict = tests.run(dag_id, item, source.replace(entry["find"], entry["replace"]))
-                            with lock:
-                                done += 1
-                                mark = "✓" if verdict.red else "✗"
-                                what = f"{verdict.test}: " if verdict.test else ""
-                                say(
-                                    f"{done}/{len(chosen)} {mark} {name} · {what}{verdict.message[:160]} ({verdict.seconds:.0f} s)"
-                                )
-                                if not verdict.red:
-                                    green.append(f"{name}: {entry['symptom']}")
+                    whole = tests.run(dag_id, source)
+                    unchanged = "" if whole.message == "green" else f"{whole.test}: {whole.message}"
+                    for entry in (entry for entry in chosen if entry["lesson"] == dag_id):
+                        if unchanged:
+                            verdict = Verdict(False, "", f"red without a change ({unchanged})")
+                        else:
+                            changed = source.replace(entry["find"], entry["replace"])
+                            verdict = tests.run(dag_id, changed, entry["item"])
+                        with lock:
+                            done += 1
+                            report(entry, verdict)
+
+    def report(entry: dict[str, str], verdict: Verdict) -> None:
+        name = f"{entry['lesson']} · {entry['item']}"
+        what = f"{verdict.test}: " if verdict.test else ""
+        mark = "✓" if verdict.red else "✗"
+        say(f"{done}/{len(chosen)} {mark} {name} · {what}{verdict.message[:160]} ({verdict.seconds:.0f} s)")
+        if not verdict.red:
+            green.append(f"{name}: {entry['symptom']}")
 
     workers = [threading.Thread(target=work) for _ in range(min(os.cpu_count() or 1, 4, lessons.qsize()))]
     for worker in workers:
