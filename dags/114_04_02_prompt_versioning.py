@@ -14,7 +14,7 @@ is in use. The new version sorts one half of the customers' letters. It goes int
 
 **Try it**: open `report_experiment`, *Storage → XCom*. *Trigger* the DAG with *Letters* at 40: the interval of the lead then
 reaches below 0, and nothing is promoted. Then trigger it with *Keep the winner*: there is no roll-back, and version 2 is in production
-when the run ends. In the next run both arms have version 2, and the lead is gone.
+when the run ends. In the next run both arms have version 2, and any lead is luck.
 
 **You should see** (offline):
 
@@ -43,7 +43,7 @@ Each arm is a [mapped task](https://airflow.apache.org/docs/apache-airflow/stabl
 **In production**: assign by something that stays, such as the customer, or one person meets both versions. Fix the number of
 letters before you start: if you look every day and stop at the first good day, luck wins. If you have labelled letters, give all
 of them to both versions and compare letter by letter: that needs fewer. A release that was edited afterwards is refused, because
-its digest no longer fits. The shares are those of the small offline model. With a real key both are higher and the lead is smaller.
+its digest no longer fits. The shares are those of the small offline model: with a real key, measure your own.
 
 **Builds on** [4.1 Prompt Templating](114_04_01_prompt_templating.py) · **Next** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py)
 """
