@@ -21,8 +21,8 @@ XCom of `good_way.check_answers` says for each ticket how its answer was read, o
 
 |      usd | way      | lost          |   calls |   tokens |   seconds |
 |---------:|:---------|:--------------|--------:|---------:|----------:|
-| 0.000498 | bad_way  | 12 of 12 rows |      12 |     2494 |       2.1 |
-|  0.00086 | good_way | 2 of 12 rows  |      17 |     4554 |       4.2 |
+| 0.000498 | bad_way  | 12 of 12 rows |      12 |     2494 |       6.6 |
+|  0.00086 | good_way | 2 of 12 rows  |      17 |     4554 |      23.7 |
 
 - verdict: The bad way lost 12 of 12 rows for 12 calls, the good way lost 2 of 12 rows for 17 calls.
 - good_way: as it is: 5
