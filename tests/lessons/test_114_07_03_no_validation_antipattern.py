@@ -1,10 +1,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
+from llmock.scenarios import Reply
 
 DAG = "114_07_03_no_validation_antipattern"
+FINE = '{"team": "support", "urgent": false, "summary": "The leg of a desk wobbles."}'
+WRONG_TEAM = '{"team": "logistics", "urgent": false, "summary": "A parcel is late."}'
+NO_SUMMARY = '{"team": "sales", "urgent": true}'
+NO_JSON = "I would send this one to support."
 
 
 @pytest.fixture(scope="module")
@@ -12,14 +18,46 @@ def run(run_lesson):
     return run_lesson(DAG)
 
 
-def rows(table, run_ids):
+@pytest.fixture(scope="module")
+def written(run):
+    """What each way had written when the run was over; a later run writes to the same tables."""
+    names = [answer["id"] for answer in run.xcoms["ask_model"]]
+    return {way: rows(f"lesson_tickets_{way}", names) for way in ("bad", "good")}
+
+
+@pytest.fixture(scope="module")
+def asked() -> list[dict]:
+    """What the scripted model was asked. The run is cached, its server is not."""
+    return []
+
+
+@pytest.fixture
+def scripted(settings, llmock, run_dag, monkeypatch, asked, written):
+    """The lesson with four tickets and a model that answers so; then so when it is asked again."""
+    connection = {"conn_type": "openai", "host": llmock.base_url(), "password": "any"}
+    monkeypatch.setenv("AIRFLOW_CONN_OPENAI_MALFORMED", json.dumps(connection))
+    llmock.add(*map(Reply, (FINE, WRONG_TEAM, NO_SUMMARY, NO_JSON)), *map(Reply, (FINE, NO_SUMMARY, NO_JSON)))
+    done = run_dag(settings.dags, DAG, tickets=4)
+    asked.extend(request.body for request in llmock.requests)
+    return done
+
+
+def rows(table, names):
     import psycopg
 
     from llmkit.database import conninfo
 
     with psycopg.connect(conninfo("llm_db")) as connection:
-        found = connection.execute(f"SELECT ticket, answer FROM {table} WHERE ticket = ANY(%s)", [run_ids]).fetchall()
+        found = connection.execute(f"SELECT ticket, answer FROM {table} WHERE ticket = ANY(%s)", [names]).fetchall()
     return dict(found)
+
+
+def is_json(text):
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def test_it_ends_as_the_outline_says(run):
@@ -28,56 +66,101 @@ def test_it_ends_as_the_outline_says(run):
     assert failed == {"bad_way.write_rows", "bad_way.report_teams"}
 
 
+def test_the_first_calls_count_for_both_ways(run):
+    found = run.xcoms["compare_ways"]
+    bad, good = found["ways"]
+    assert set(bad) == {"way", "calls", "tokens", "usd", "seconds", "lost"}
+    tokens = [request["prompt_tokens"] + request["completion_tokens"] for request in run.requests]
+    assert (bad["calls"], bad["tokens"]) == (12, sum(tokens[:12]))
+    assert (good["calls"], good["tokens"]) == (len(tokens), sum(tokens)) and good["usd"] > bad["usd"] > 0
+    kept = run.xcoms["good_way.write_rows"]
+    assert (bad["lost"], good["lost"]) == ("12 of 12 rows", f"{12 - kept} of 12 rows")
+    assert found["verdict"] == (
+        f"The bad way lost 12 of 12 rows for 12 calls, the good way lost {12 - kept} of 12 rows for {len(tokens)} calls."
+    )
+
+
 @pytest.mark.checklist("114.7.3", "Malformed outputs")
-def test_answers_are_spoiled_in_more_than_one_way(run):
-    malformed = run.xcoms["list_malformed"]
-    assert 4 <= len(malformed) <= 10, "three of ten, and four of ten, some both"
-    for answer in malformed:
-        with pytest.raises(ValueError, match=r"."):
-            json.loads(answer)
+def test_answers_are_spoiled_in_more_than_one_way_although_a_schema_was_asked_for(run):
+    answers = [answer["answer"] for answer in run.xcoms["ask_model"]]
+    malformed = [answer for answer in answers if not is_json(answer)]
+    assert len(answers) == 12 and 4 <= len(malformed) <= 10, "three of ten, and four of ten, some both"
     assert any(answer.startswith("Sure!") for answer in malformed)
     assert any(answer.count("{") > answer.count("}") for answer in malformed)
+    for answer, request in zip(run.xcoms["ask_model"], run.requests, strict=False):
+        assert request["asked"]["messages"][-1]["text"] == answer["prompt"]
+        assert set(request["asked"]["schema"]["properties"]) == {"team", "urgent", "summary"}
+        assert request["asked"]["max_tokens"] == 80
+
+
+@pytest.mark.checklist("114.7.3", "Malformed outputs")
+def test_the_bad_way_s_schema_is_only_a_wish(scripted, asked):
+    strict = [body["response_format"]["json_schema"].get("strict", False) for body in asked]
+    assert strict == [False] * 4 + [True] * 3, "the API's default first; the good way insists when it asks again"
 
 
 @pytest.mark.checklist("114.7.3", "Downstream failures")
-def test_the_database_refuses_all_rows_for_the_sake_of_one(run):
-    assert "invalid input syntax for type json" in run.log
-    ids = [answer["id"] for answer in run.xcoms["ask_model"]]
-    assert rows("lesson_tickets_bad", ids) == {} and len(ids) == 12
+def test_the_database_refuses_all_rows_because_of_one(run, written):
+    assert written["bad"] == {} and "bad_way.write_rows" not in run.xcoms
+    said = [line for line in run.log.splitlines() if "bad_way.write_rows failed with" in line]
+    usd = run.xcoms["compare_ways"]["ways"][0]["usd"]
+    assert len(said) == 1 and "invalid input syntax for type json" in said[0]
+    assert f"12 calls cost {usd:.6f} USD, and no row was written." in said[0]
+    assert run.log.index(said[0]) > run.log.rindex("Traceback"), "below the stack"
 
 
 @pytest.mark.checklist("114.7.3", "Schema validation")
-def test_only_what_fits_is_written(run):
+def test_only_what_is_a_ticket_is_written(run, written):
     found = run.xcoms["good_way.check_answers"]
     good = {each["id"]: each["ticket"] for each in found if each["ticket"]}
-    assert rows("lesson_tickets_good", list(good)) == good and len(good) == run.xcoms["good_way.write_rows"] >= 8
-    for ticket in good.values():
-        assert ticket["team"] in ("support", "sales", "accounting") and isinstance(ticket["urgent"], bool)
-        assert len(ticket["summary"]) >= 5
+    assert written["good"] == good and len(good) == run.xcoms["good_way.write_rows"] >= 8
     # What was repaired is about the ticket that it was asked about.
     texts = {answer["id"]: answer["prompt"] for answer in run.xcoms["ask_model"]}
-    assert all(ticket["summary"].rstrip(".?! ") in texts[name] for name, ticket in good.items())
+    for name, ticket in good.items():
+        assert ticket["team"] in ("support", "sales", "accounting")
+        assert ticket["summary"].rstrip(".?! ") in texts[name]
+
+
+@pytest.mark.checklist("114.7.3", "Schema validation")
+def test_json_that_is_no_ticket_is_not_written(scripted):
+    found = scripted.xcoms["good_way.check_answers"]
+    assert [each["how"] for each in found] == ["as it is", "repaired", "put aside", "put aside"]
+    assert found[1]["ticket"] == json.loads(FINE), "it was valid JSON, with a team that does not exist"
+    assert found[2]["errors"] == ["summary: Field required"]
+    there = rows("lesson_tickets_good", [each["id"] for each in found])
+    assert [name for name, ticket in sorted(there.items()) if ticket == json.loads(FINE)] == ["T-001", "T-002"]
+    assert scripted.xcoms["good_way.write_rows"] == 2
+    assert scripted.xcoms["compare_ways"]["ways"][1]["lost"] == "2 of 4 rows"
 
 
 @pytest.mark.checklist("114.7.3", "Output parsing")
-def test_an_answer_is_read_leniently_repaired_once_or_set_aside(run):
+def test_an_answer_is_read_leniently_repaired_once_or_put_aside(run):
     found = run.xcoms["good_way.check_answers"]
-    how = [each["how"] for each in found]
-    assert "parsed leniently" in how and "repaired" in how and "quarantine" in how, how
-    aside = run.xcoms["good_way.show_quarantine"]
-    assert [each["item"] for each in aside] == sorted(each["id"] for each in found if each["how"] == "quarantine")
-    assert all(each["errors"] and each["answer"] for each in aside)
-    # One call a ticket, and one more for each that could not be read.
-    assert len(run.requests) == 12 + how.count("repaired") + how.count("quarantine")
+    how = Counter(each["how"] for each in found)
+    assert how["as it is"] and how["parsed leniently"] and how["repaired"] and how["put aside"], how
+    for each, answer in zip(found, run.xcoms["ask_model"], strict=True):
+        if each["how"] in ("as it is", "parsed leniently"):
+            assert is_json(answer["answer"]) == (each["how"] == "as it is")
+    # One call for each ticket, and one more for each answer that could not be read.
+    assert len(run.requests) == 12 + how["repaired"] + how["put aside"]
+    facts = {name: number for name, number in run.xcoms["compare_ways"].items() if name.startswith("good_way: ")}
+    assert facts == {f"good_way: {name}": number for name, number in how.items()}
 
 
-def test_a_model_that_is_never_right_fills_the_quarantine_and_nothing_else(run_lesson, settings, monkeypatch):
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_OPENAI_MALFORMED",
-        json.dumps(
-            {"conn_type": "openai", "password": "keyless:truncate", "host": f"{settings.keyless_url}/openai/v1"}
-        ),
-    )
-    hopeless = run_lesson(DAG, tickets=4)
-    assert hopeless.state == "failed" and hopeless.xcoms["good_way.write_rows"] == 0
-    assert len(hopeless.xcoms["good_way.show_quarantine"]) == 4
+@pytest.mark.checklist("114.7.3", "Output parsing")
+def test_the_model_is_asked_again_with_its_answer_and_what_is_wrong_with_it(scripted, asked):
+    prompts = [answer["prompt"] for answer in scripted.xcoms["ask_model"]]
+    assert len(asked) == 4 + 3, "four tickets, and one more call for each that is no Ticket"
+    wrong = {WRONG_TEAM: "team: Input should be", NO_SUMMARY: "summary: Field required", NO_JSON: "the whole: "}
+    for prompt, body, (answer, reason) in zip(prompts[1:], asked[4:], wrong.items(), strict=True):
+        text = body["messages"][0]["content"]
+        assert text.startswith(prompt) and answer in text and f"- {reason}" in text and '"Ticket"' in text
+
+
+@pytest.mark.checklist("114.7.3", "Output parsing")
+def test_what_was_put_aside_waits_for_a_person_with_the_reasons(scripted):
+    from llmkit.guardrails.output import quarantined
+
+    aside = quarantined(DAG, scripted.run_id)
+    assert [(each["item"], each["answer"]) for each in aside] == [("T-003", NO_SUMMARY), ("T-004", NO_JSON)]
+    assert all(each["errors"] for each in aside)
