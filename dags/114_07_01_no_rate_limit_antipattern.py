@@ -1,10 +1,10 @@
 """
 # 114.7.1 No Rate Limit Handling
 
-This run is expected to end *failed*. Sixteen letters meet a quota of ten requests a minute. The bad way is what many people write: the SDK
-as it comes, in eight threads. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so long, and all threads come
-back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays for the first letters again. The good
-way asks with the same SDK in as many threads, but each request first waits for its turn.
+This run is expected to end *failed*. Sixteen letters meet a quota of ten requests a minute. The bad way is what many people write:
+the SDK as it comes, in eight threads. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so long, and all
+threads come back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays for the first letters
+again. The good way asks with the same SDK in as many threads, but each request first waits for its turn.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,22 +13,30 @@ way asks with the same SDK in as many threads, but each request first waits for 
 | Proper rate limiting | `good_way.deal_letters`, `good_way.call_in_turn` |
 | Backoff strategies | `ask_again_later` |
 
-**Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.call_at_once` ends in one sentence that says what failed
-and what it cost. Open `ask_again_later`: its first try was refused, and Airflow waited as long as the provider asked, plus some. Trigger
-the DAG with 4 *Letters*: they fit into the quota, so both ways succeed at the same price. Trigger it with 5 *Requests a minute*: the good
-way takes longer than it needs to.
+**Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.call_at_once` ends in one sentence that says what
+failed and what it cost. Open `ask_again_later`: its first try was refused, and Airflow waited as long as the provider asked, plus
+some. Trigger the DAG with 4 *Letters*: they fit into the quota, so both ways succeed at the same price. Trigger it with 5 *Requests
+a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-**SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
-`ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a
-[retry policy](https://airflow.apache.org/docs/apache-airflow/3.3.0/_modules/airflow/example_dags/example_retry_policy.html) that reads
-the header. Nothing in either shares a quota among workers; `llmkit.limits` does.
+|      usd | way      | lost                                |   calls |   tokens |   seconds |
+|---------:|:---------|:------------------------------------|--------:|---------:|----------:|
+| 0.000418 | bad_way  | 16 of 16 answers (27 calls refused) |      52 |     2690 |       9.3 |
+| 0.000269 | good_way | 0 of 16 answers (1 calls refused)   |      17 |     1727 |       4.3 |
 
-**In production**: a [pool](https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/pools.html) bounds how many
-tasks run; a task with eight threads makes eight calls in one slot. The limiter bounds how many calls start, for all workers together.
-Let a task keep what it has: smaller batches lose less. Offline a minute lasts six seconds; with a real key set *A minute*
-to 60 and *Requests a minute* to your account's limit. Batch APIs have quotas of their own and cost half.
+- verdict: The bad way paid 0.000418 USD and lost 16 of 16 answers (27 calls refused). The good way paid 0.000269 USD and lost 0 of 16 answers (1 calls refused).
+- ask_again_later: answered in try 2
+
+**SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
+`ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
+policy](https://airflow.apache.org/docs/apache-airflow/3.3.0/_modules/airflow/example_dags/example_retry_policy.html) that reads the
+header. Nothing in either shares a quota among workers; `llmkit.limits` does.
+
+**In production**: a [pool](https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/pools.html) bounds
+how many tasks run; a task with eight threads makes eight calls in one slot. The limiter bounds how many calls start, for all
+workers together. Let a task keep what it has: smaller batches lose less. Offline a minute lasts six seconds; with a real key set *A
+minute* to 60 and *Requests a minute* to your account's limit. Batch APIs have quotas of their own and cost half.
 
 **Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [7.2 Unbounded Token Usage](114_07_02_unbounded_tokens_antipattern.py)
 """
@@ -139,7 +147,7 @@ def no_rate_limit_antipattern() -> XComArg:
         """Cost explosion risks: the same letters and the same quota, and what each way paid and kept."""
         rows, wanted = side_by_side.rows(context, bad_way="bad_way", good_way="good_way"), params["letters"]
         for row, kept in zip(rows, (len(bad or []), sum(map(len, good))), strict=True):
-            row["lost"] = f"{wanted - kept} of {wanted} answers; {row.pop('refused')} calls refused"
+            row["lost"] = f"{wanted - kept} of {wanted} answers ({row.pop('refused')} calls refused)"
         verdict = "The bad way paid {0[usd]:.6f} USD and lost {0[lost]}. The good way paid {1[usd]:.6f} USD and lost {1[lost]}."
         facts = {"ask_again_later": f"answered in try {again['tries']}", "verdict": verdict.format(*rows)}
         return tables.logged(log, {"ways": rows, **facts})

@@ -12,22 +12,33 @@ message with a brace in it breaks a task. The good way has one template, in a fi
 | External prompt storage | `good_way.load_prompt`, `trace_answers` |
 | Prompt templating | `good_way.sort_channel` |
 
-**Try it**: open the task `compare_ways` and look at *Storage → XCom*. Then trigger the DAG with *Prompt version* 1: the three channels
-of the good way all send the older text, and they still agree. Trigger it with a *Last message* without braces: `bad_way.sort_phone`
-succeeds, and so does the run, but the channels of the bad way still disagree. The log of `bad_way.sort_phone` ends in one
-sentence that says what broke and what it cost.
+**Try it**: open the task `compare_ways` and look at *Storage → XCom*. Then trigger the DAG with *Prompt version* 1: the three
+channels of the good way all send the older text, and they still agree. Trigger it with a *Last message* without braces:
+`bad_way.sort_phone` succeeds, and so does the run, but the channels of the bad way still disagree. The log of `bad_way.sort_phone`
+ends in one sentence that says what broke and what it cost.
 
 **You should see** (offline):
 
-**SDK or own code?** An f-string takes braces too, but a prompt in a file needs a template: here Jinja's (`llmkit.prompts`, lesson 4.1).
-Airflow keeps the version of the whole file with each run
-([Dag bundles](https://airflow.apache.org/docs/apache-airflow/3.3.0/administration-and-deployment/dag-bundles.html)), not which of three
+|      usd | way      | lost             |   calls |   tokens |   seconds |
+|---------:|:---------|:-----------------|--------:|---------:|----------:|
+| 0.000821 | bad_way  | 17 of 51 answers |      66 |     5121 |       6.1 |
+| 0.000862 | good_way | 0 of 51 answers  |      51 |     5505 |       2.4 |
+
+- verdict: The bad way lost 17 of 51 answers for 0.000821 USD, the good way lost 0 of 51 answers for 0.000862 USD.
+- bad_way: answers whose prompt is known: 0 of 34
+- good_way: answers whose prompt is known: 51 of 51
+- bad_way: messages that went to two teams: 7 of 17
+- good_way: messages that went to two teams: 0 of 17
+
+**SDK or own code?** An f-string takes braces too, but a prompt in a file needs a template: here Jinja's (`llmkit.prompts`, lesson
+4.1). Airflow keeps the version of the whole file with each run ([Dag
+bundles](https://airflow.apache.org/docs/apache-airflow/3.3.0/administration-and-deployment/dag-bundles.html)), not which of three
 prompts an answer came from. Calls go through the
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html).
 
-**In production**: keep the digest beside each answer. It tells you months later why the model said that. The good way may cost more,
-as here: all its channels send the longer prompt. Check in CI that no prompt is in the code; this course does, and this file is the only
-exception. A real model may disagree about other messages, or about fewer: measure it before you change a prompt.
+**In production**: keep the digest beside each answer. It tells you months later why the model said that. The good way may cost
+more, as here: all its channels send the longer prompt. Check in CI that no prompt is in the code; this course does, and this file
+is the only exception. A real model may disagree about other messages, or about fewer: measure it before you change a prompt.
 
 **Builds on** [4.2 Prompt Versioning](114_04_02_prompt_versioning.py) · **Next** [7.5 Single Provider Dependency](114_07_05_single_provider_antipattern.py)
 """

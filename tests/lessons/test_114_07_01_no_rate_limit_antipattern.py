@@ -79,10 +79,10 @@ def test_the_bad_way_pays_for_answers_and_keeps_none_for_the_same_letters(run, s
         answered = [r for r in requests if r["status"] == 200]
         assert row["calls"] == len(requests)
         assert row["tokens"] == sum(r["prompt_tokens"] + r["completion_tokens"] for r in answered)
-        assert row["lost"].endswith(f"{len(requests) - len(answered)} calls refused")
+        assert row["lost"].endswith(f" ({len(requests) - len(answered)} calls refused)")
     assert bad["lost"].startswith("16 of 16 answers") and good["lost"].startswith("0 of 16 answers")
     assert bad["calls"] > good["calls"] and bad["usd"] > 0 and "bad_way.call_at_once" not in run.xcoms
-    assert found["verdict"].startswith(f"The bad way paid {bad['usd']:.6f} USD and lost 16 of 16 answers; ")
+    assert found["verdict"].startswith(f"The bad way paid {bad['usd']:.6f} USD and lost 16 of 16 answers (")
     # The same 16 letters; the bad way's second try begins with the first letter again.
     wanted = letters(settings, 16)
     assert set(asked(of(run, "one"))) <= set(wanted) == set(asked(of(run, "two")))
@@ -95,7 +95,7 @@ def test_what_fits_into_the_quota_costs_the_same_both_ways(few, settings):
     bad, good = few.xcoms["compare_ways"]["ways"]
     same = ("calls", "tokens", "usd", "lost")
     assert [bad[name] for name in same] == [good[name] for name in same]
-    assert bad["calls"] == 4 and bad["lost"] == "0 of 4 answers; 0 calls refused"
+    assert bad["calls"] == 4 and bad["lost"] == "0 of 4 answers (0 calls refused)"
     assert set(asked(of(few, "one"))) == set(asked(of(few, "two"))) == set(letters(settings, 4))
 
 
