@@ -18,9 +18,6 @@ the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its fore
 
 **You should see** (offline):
 
-- by_hand: { "team": { "urgent_message": "We cannot wait till …
-- with_sdk: team support, urgent yes
-
 | decorator                | what_it_is_for                                    |
 |:-------------------------|:--------------------------------------------------|
 | @task.llm                | one prompt, one answer: text or data              |
@@ -32,7 +29,9 @@ the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its fore
 | @task.agent              | the model calls tools until it has an answer      |
 
 - model_providers: 29
+- by_hand: { "team": { "urgent_message": "We cannot wait till …
 - by_hand_is_valid: no
+- with_sdk: team support, urgent yes
 
 **SDK or own code?** All SDK. There is a decorator for each kind of work, from one prompt to agents; `show_purpose` lists them, and the
 documentation says [which to choose](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/). OpenAI's own SDK

@@ -19,6 +19,19 @@ fill in under *Admin → Connections*. Open the log of `send_headers`: Airflow m
 
 **You should see** (offline):
 
+| case                 | result                                                        | retry helps   |
+|:---------------------|:--------------------------------------------------------------|:--------------|
+| as it is             | works                                                         | –             |
+| no key               | Missing credentials                                           | no            |
+| wrong key            | HTTP 401 invalid_api_key: correct the key or the organization | no            |
+| unknown organization | works                                                         | –             |
+| no server            | no answer: check host, proxy and firewall                     | yes           |
+
+- key: Bearer, 20 characters
+- address: http://127.0.0.1:11400/openai/v1/models
+- project: –
+- organization: –
+
 **SDK or own code?** The hook's `test_connection()`, behind the *Test* button of the UI, sends the same request but returns the
 error as a text only. This lesson keeps the error's class, status and code. See Airflow's pages on the
 [OpenAI connection](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/connections.html) and OpenAI's list of

@@ -18,6 +18,18 @@ warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very 
 
 **You should see** (offline):
 
+| call                   | ended   | model         |   tokens |   USD for 1,000 |
+|:-----------------------|:--------|:--------------|---------:|----------------:|
+| OpenAIChatOperator     | stop    | gpt-4o-mini   |      129 |           0.044 |
+| OpenAIResponseOperator | –       | gpt-4o-mini   |      154 |           0.059 |
+| ask_model              | length  | gpt-3.5-turbo |       90 |           0.061 |
+| ask_model              | length  | gpt-4         |       90 |            3.18 |
+| ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
+
+- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is no longer available. Please refer to the Aurora website for current products. If you need something else, pl…
+- equal at 0: yes
+- equal at 0 and 1.5: no
+
 **SDK or own code?** Airflow's provider has no operator for chat completions. Its `OpenAIResponseOperator` calls the Responses API,
 keeps the usage but not why an answer ended, and takes no template for the model. Chat completions are also what self-hosted
 servers speak. See [OpenAIResponseOperator](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/operators/openai.html)

@@ -19,16 +19,12 @@ storage while it is written. The file gets its name only when the text is whole.
 
 **You should see** (offline):
 
-- grew: yes
-
-| call            | model                                       | stopped   |   tokens in |   tokens out |
-|:----------------|:--------------------------------------------|:----------|------------:|-------------:|
-| invoke_model    | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
-| invoke_model    | amazon.titan-embed-text-v2:0                | –         |          24 |            0 |
-| converse        | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
-| converse_stream | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
-
-- pieces: 19
+| call            | model                                       |   tokens in |   tokens out | stopped   |
+|:----------------|:--------------------------------------------|------------:|-------------:|:----------|
+| invoke_model    | us.anthropic.claude-haiku-4-5-20251001-v1:0 |          78 |           20 | end_turn  |
+| invoke_model    | amazon.titan-embed-text-v2:0                |          24 |            0 | –         |
+| converse        | us.anthropic.claude-haiku-4-5-20251001-v1:0 |          78 |           20 | end_turn  |
+| converse_stream | us.anthropic.claude-haiku-4-5-20251001-v1:0 |          78 |           20 | end_turn  |
 
 | model                                                |   USD for 1,000 |
 |:-----------------------------------------------------|----------------:|
@@ -38,9 +34,11 @@ storage while it is written. The file gets its name only when the text is whole.
 | bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0 |          0.5874 |
 
 - region: us-east-1
-- seconds: 6.01
 - same text by converse: yes
-- seconds to the first piece: 5.59
+- grew: yes
+- pieces: 19
+- seconds to the first piece: 1.1
+- seconds: 2.04
 
 **SDK or own code?** The provider has an
 [operator](https://airflow.apache.org/docs/apache-airflow-providers-amazon/stable/operators/bedrock.html) for `invoke_model`. It has none

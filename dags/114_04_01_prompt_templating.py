@@ -27,11 +27,11 @@ the prompt gets other sections, and the question stays text. `refuse_bad_values`
 |    4713 | delivered     | –                                                            |              97 |
 |    4714 | cancelled     | Note: the order is cancelled. Say that the money comes [...] |             114 |
 
+- bad values refused: 4 of 4
+- a hostile question: stayed text
+- prompts that one edit of the frame changed: 2 of 3
 - calls to a model: 1
 - the letter begins: We're excited about your new addition to our business! [...] (finish reason: length)
-- a hostile question: stayed text
-- bad values refused: 4 of 4
-- prompts that one edit of the frame changed: 2 of 3
 
 **SDK or own code?** Airflow [renders Jinja](https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html) in
 an operator's fields, with the whole context (`params`, `var`, `conn`) in reach. `llmkit.prompts` gives a template only the

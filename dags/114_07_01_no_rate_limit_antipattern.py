@@ -20,13 +20,13 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-|      usd | way      | lost                                |   calls |   tokens |   seconds |
-|---------:|:---------|:------------------------------------|--------:|---------:|----------:|
-|  0.00042 | bad_way  | 14 of 14 answers (15 calls refused) |      40 |     2703 |       9.8 |
-| 0.000236 | good_way | 0 of 14 answers (0 calls refused)   |      14 |     1513 |       2.6 |
+| way      |   calls |   tokens |      usd |   seconds | lost                                |
+|:---------|--------:|---------:|---------:|----------:|:------------------------------------|
+| bad_way  |      44 |     2484 | 0.000386 |         8 | 14 of 14 answers (21 calls refused) |
+| good_way |      15 |     1513 | 0.000236 |       3.1 | 0 of 14 answers (1 calls refused)   |
 
-- verdict: The bad way paid 0.000420 USD and lost 14 of 14 answers (15 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (0 calls refused).
 - ask_again_later: answered in try 2
+- verdict: The bad way paid 0.000386 USD and lost 14 of 14 answers (21 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (1 calls refused).
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
 `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
