@@ -1,152 +1,159 @@
 """
 # 114.2.5 OpenAI Vision and Images
 
-Models read images and draw them. Lumen & Oak uses both: vision sorts the pictures of its catalogue, and an advertisement is made
-from a brief, its copy and its mock-up in parallel, by two models that know nothing of each other. So a review closes the
-pipeline: it reads copy and picture back into the same type, compares the two, and only a consistent pair is published.
+Models read pictures and draw them. Lumen & Oak makes an advertisement with both: a vision model describes the product's photograph
+for the copywriter, and a text model writes the copy while an image model draws a mock-up. None of these models sees what the others made.
+So a review reads mock-up and copy back into one type, and compares each with the brief before anybody publishes.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| GPT-4 Vision integration | `describe_picture` |
-| Image analysis tasks | `list_pictures`, `analyse_picture` |
+| GPT-4 Vision integration | `describe_picture`, `write_copy` |
+| Image analysis tasks | `analyse_picture` |
 | DALL-E image generation | `draw_mockup` |
-| Multi-modal pipelines | `write_copy`, `draw_mockup`, `review_mockup`, `decide` |
+| Multi-modal pipelines | `write_brief`, `write_copy`, `read_copy`, `review_mockup` |
 
-**Try it**: `draw_mockup` returns the path of a PNG below the state folder: open it. Then trigger it with *Colour of the mock-up* set to
-another colour than the brief's, as a careless agency would: `decide` turns from `publish` to `redo`, and names the field
-that differs. Offline the pictures are described from their pixels and from the caption that was drawn into them.
+**Try it**: trigger it with *Colour of the mock-up* set to green, as a careless agency would draw it: the decision turns to `redo: mock-up`.
+Then set only *Colour* to green: the mock-up is still drawn in orange, and the copywriter is told of an orange photograph.
+The result is under *Storage → XCom* of `review_mockup`. It has the path of the PNG; the log has it too. Airflow's UI shows no
+files of a disk, so open the path in a terminal: `xdg-open`, or `open` on a Mac.
 
-**In production**: send images as small as the task allows, because they are billed by size (`detail: low` is the cheapest), and
-by address rather than inline where the provider can reach your storage. `gpt-4-vision-preview` and DALL·E are gone; every
-gpt-4o and later model sees, and the gpt-image family draws. Generated pictures belong in object storage, never in XCom.
+**You should see** (offline):
+
+- picture: /srv/lessons/.state/airflow/storage/114_02_05_openai_vision_images/manual__2026-11-25T02_12_10.066599_00_00/mockup.png
+- decision: publish
+
+| what    |   agrees | colour   | product   | differs in   |
+|:--------|---------:|:---------|:----------|:-------------|
+| mock-up |        1 | orange   | lamp      | –            |
+| copy    |        1 | orange   | lamp      | –            |
+
+**SDK or own code?** `LLMFileAnalysisOperator` of the [common-ai provider](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html)
+reads a file from any storage and sends it with a typed question. It has no setting for `detail`, so `describe_picture` calls the SDK by
+[OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html). No provider has an operator that draws; `OpenAIImageOperator` is llmkit's.
+
+**In production**: OpenAI bills pictures by size; `detail: low` is the cheapest. `gpt-4-vision-preview` and DALL·E are gone: every gpt-4o
+and later model sees, and the gpt-image family draws, in up to a minute. Set `LLMKIT_STORAGE` to a bucket; `ObjectStoragePath(path).sign()` then
+makes a link for a browser. Offline, pictures are described from their pixels and from the words that were drawn into them.
+
+**Builds on** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py) · **Next** [3.1 Cohere Integration](114_03_01_cohere_integration.py)
 """
 
 import base64
+import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from airflow.providers.common.ai.operators.llm_file_analysis import LLMFileAnalysisOperator
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import ObjectStoragePath, Param, dag, task
 from pydantic import BaseModel, Field
 
-from llmkit import prompts, storage
+from llmkit import prompts, storage, tables
 from llmkit.operators import OpenAIImageOperator
 
+log = logging.getLogger(__name__)
 PICTURES = Path(__file__).parents[1] / "include" / "data" / "images"
-COLOURS = ["orange", "green", "brown", "navy", "beige", "white", "red", "gold"]
+KINDS = {"Aurora lamp": "lamp", "Fjord standing desk": "desk", "Moss desk mat": "mat"}
+COLOURS = ["orange", "green", "brown", "blue", "red", "white", "gold"]
 VISION_MODEL = "gpt-4o"
 
 
 class Shown(BaseModel):
-    """What is advertised: copy and picture are both read into this, so that they can be compared."""
+    """What is advertised. Pictures and copy are all read into this type, so that they can be compared."""
 
     product: Literal["lamp", "desk", "mat"] = Field(description="Which product it is about")
     colour: Literal[*COLOURS] = Field(description="The main colour")
 
 
 class Copy(BaseModel):
-    headline: str = Field(description="A short headline", max_length=80)
-    text: str = Field(description="The text, with product and colour", max_length=300)
-
-
-def look_at(path: str) -> list[dict]:
-    """A message with the picture in it, as base64."""
-    image = base64.b64encode(ObjectStoragePath(path).read_bytes()).decode()
-    return [
-        {
-            "role": "user",
-            "content": [
-                {"type": "text", "text": prompts.load("look_at_picture").render(shop="Lumen & Oak")},
-                {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{image}", "detail": "low"}},
-            ],
-        }
-    ]
-
-
-def read_as_shown(messages: list[dict]) -> dict:
-    """The answer as a `Shown`: the SDK sends its schema, and checks what comes back."""
-    chat = OpenAIHook(conn_id="openai_default").conn.chat.completions
-    return (
-        chat.parse(model=VISION_MODEL, messages=messages, response_format=Shown).choices[0].message.parsed.model_dump()
-    )
+    headline: str = Field(description="A short headline", max_length=60)
+    text: str = Field(description="One sentence with product and colour", max_length=120)
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.2.5 · OpenAI Vision and Images",
     doc_md=__doc__,
-    # The brief is a text, not a template.
-    jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
+    jinja_environment_kwargs=prompts.rendered_once(),  # a brief is text, not a template
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "product": Param("Aurora lamp", type="string", title="Product", minLength=1),
-        "colour": Param("orange", enum=COLOURS, title="Colour", description="What the brief says."),
-        "mockup_colour": Param("orange", enum=COLOURS, title="Colour of the mock-up", description="Try another one."),
+        "product": Param("Aurora lamp", enum=list(KINDS), title="Product", description="Its photograph is described."),
+        "colour": Param("orange", enum=COLOURS, title="Colour", description="The product's colour in the brief."),
+        "drawn": Param("orange", enum=COLOURS, title="Colour of the mock-up", description="What is drawn."),
     },
 )
-def openai_vision_images() -> None:
-    @task
-    def list_pictures() -> list[str]:
-        """Image analysis tasks: the pictures are files; a path is what goes from task to task."""
-        return [f"file://{path}" for path in sorted(PICTURES.glob("*.png"))]
+def openai_vision_images() -> Any:
+    as_shown = {"llm_conn_id": "pydanticai_default", "output_type": Shown, "serialize_output": True}
 
     @task
-    def describe_picture(paths: list[str]) -> str:
-        """GPT-4 Vision integration: a picture is one more part of a user message, beside its text."""
-        chat = OpenAIHook(conn_id="openai_default").conn.chat.completions
-        return chat.create(model=VISION_MODEL, messages=look_at(paths[0]), max_tokens=120).choices[0].message.content
+    def write_brief(params: dict, **context) -> dict[str, str]:
+        """Multi-modal pipelines: one brief, from which copy and mock-up are made in parallel."""
+        product = params["product"]
+        return {
+            "brief": f"Our {product} is new, and it is {params['colour']}.",
+            "question": prompts.load("look_at_picture").render(shop="Lumen & Oak"),
+            "photograph": f"file://{PICTURES / product.split()[0].lower()}.png",
+            "mockup_prompt": prompts.load("mockup_image").render(product=product, colour=params["drawn"]),
+            "mockup_path": str(storage.run_folder(context) / "mockup.png"),
+        }
 
     @task
-    def analyse_picture(path: str) -> dict:
-        """Image analysis tasks: data instead of a description, one mapped task a picture."""
-        return {"picture": Path(path).name, **read_as_shown(look_at(path))}
-
-    @task
-    def write_brief(params: dict) -> str:
-        """Multi-modal pipelines: one brief is what both branches start from."""
-        return f"Our {params['colour']} {params['product']} is new. It is {params['colour']} like the evening sky."
+    def describe_picture(path: str, question: str) -> str:
+        """GPT-4 Vision integration: a picture is one more part of a user message, beside the text."""
+        picture = base64.b64encode(ObjectStoragePath(path).read_bytes()).decode()
+        parts = [
+            {"type": "text", "text": question},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}", "detail": "low"}},
+        ]
+        reply = OpenAIHook(conn_id="openai_default").conn.chat.completions.create(
+            model=VISION_MODEL, messages=[{"role": "user", "content": parts}], max_tokens=120
+        )
+        return reply.choices[0].message.content
 
     @task.llm(llm_conn_id="pydanticai_default", output_type=Copy, serialize_output=True)
-    def write_copy(brief: str) -> str:
-        """Multi-modal pipelines: the words, by a model that sees no picture."""
-        return prompts.load("mockup_copy").render(brief=brief)
+    def write_copy(brief: str, photograph: str) -> str:
+        """Multi-modal pipelines: this model sees no picture. It gets the brief, and what the vision model saw."""
+        return prompts.load("mockup_copy").render(brief=brief, photograph=photograph)
 
-    @task
-    def plan_mockup(params: dict, **context) -> dict:
-        """DALL-E image generation: prompt and place of the picture; a second try writes the same file."""
-        prompt = prompts.load("mockup_image").render(product=params["product"], colour=params["mockup_colour"])
-        return {"prompt": prompt, "path": str(storage.run_folder(context) / "mockup.png")}
-
-    plan = plan_mockup()
+    brief = write_brief()
     mockup = OpenAIImageOperator(
         task_id="draw_mockup",
-        doc_md="DALL-E image generation: by the successor of DALL·E; the picture is saved, its path is returned.",
-        prompt=plan["prompt"],
-        path=plan["path"],
-        model="gpt-image-1",
+        doc_md="DALL-E image generation: the successor of DALL·E draws one picture. It is saved; its path is the result.",
+        prompt=brief["mockup_prompt"],
+        path=brief["mockup_path"],
         settings={"quality": "low"},
     )
+    shown = LLMFileAnalysisOperator(
+        task_id="analyse_picture",
+        doc_md="Image analysis tasks: data instead of a description. The file is read from storage and sent with the question.",
+        prompt=brief["question"],
+        file_path=mockup.output,
+        model_id=f"openai-chat:{VISION_MODEL}",
+        multi_modal=True,
+        **as_shown,
+    )
+
+    @task.llm(**as_shown)
+    def read_copy(copy: dict) -> str:
+        """Multi-modal pipelines: the copy is read into the same type as the picture."""
+        return f"{copy['headline']} {copy['text']}"
 
     @task
-    def review_mockup(words: dict, path: str) -> dict[str, dict]:
-        """Multi-modal pipelines: picture and copy are read back, each without sight of the other."""
-        copy = [{"role": "user", "content": f"{words['headline']} {words['text']}"}]
-        return {"copy": read_as_shown(copy), "picture": read_as_shown(look_at(path))}
+    def review_mockup(picture: dict, copy: dict, path: str, params: dict) -> dict[str, Any]:
+        """Multi-modal pipelines: each field is compared with the brief; one that differs stops the publication."""
+        wanted = {"product": KINDS[params["product"]], "colour": params["colour"]}
+        rows = []
+        for what, read in {"mock-up": picture, "copy": copy}.items():
+            wrong = [field for field in wanted if read[field] != wanted[field]]
+            rows.append({"what": what, **read, "differs in": ", ".join(wrong), "agrees": 1 - len(wrong) / len(wanted)})
+        redo = [row["what"] for row in rows if row["differs in"]]
+        decision = f"redo: {', '.join(redo)}" if redo else "publish"
+        return tables.logged(log, {"decision": decision, "materials": rows, "picture": path.removeprefix("file://")})
 
-    @task
-    def decide(review: dict[str, dict]) -> dict:
-        """Multi-modal pipelines: the consistency is the share of fields on which both agree; below 1.0 nobody publishes."""
-        differing = [name for name in Shown.model_fields if review["copy"][name] != review["picture"][name]]
-        score = 1 - len(differing) / len(Shown.model_fields)
-        return {"consistency": score, "verdict": "redo" if differing else "publish", "differing": differing}
-
-    pictures = list_pictures()
-    describe_picture(pictures)
-    analyse_picture.expand(path=pictures)
-    decide(review_mockup(write_copy(write_brief()), mockup.output))
+    copy = write_copy(brief["brief"], describe_picture(brief["photograph"], brief["question"]))
+    return review_mockup(shown.output, read_copy(copy), mockup.output)
 
 
 openai_vision_images()
