@@ -99,7 +99,7 @@ def ai_sdk_configuration() -> Any:
             for backend in ensure_secrets_backend_loaded():
                 connection = backend.get_connection(conn_id)
                 if connection:
-                    # ExecutionAPISecretsBackend asks Airflow's API server, which looks into the database.
+                    # ExecutionAPISecretsBackend is Airflow's API server: its own backends, in the end the database.
                     row |= {"found_by": type(backend).__name__, "type": connection.conn_type}
                     break
             rows.append(row)
