@@ -24,7 +24,7 @@ to [function calling](https://developers.openai.com/api/docs/guides/function-cal
 [OpenAI provider](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html).
 
 **In production**: a function that only reads can run at once. If one writes, put an approval between `parse_arguments` and
-`execute_functions`, and offer it in the first round only. Keep the limit on rounds, because each round sends the whole
+`execute_functions`, and leave it out of the tools that `let_model_answer` offers. Keep the limit on rounds, because each round sends the whole
 conversation again. With `strict`, OpenAI holds arguments to the schema unless `max_tokens` cuts them off; other servers ignore
 it, so the check stays here. The model reads what functions return: a stranger's text in it is an injection risk.
 
