@@ -1,9 +1,9 @@
 """
 # 114.2.1 OpenAI Connection Setup
 
-Every OpenAI task reads one Airflow connection, and most first hours with OpenAI are lost on it. This lesson writes that
-connection in the three forms that Airflow takes, shows the headers of a request that really went out, and tests it. A failure
-is more than "it does not work": the lesson reads the SDK's own errors and says what to mend, and whether a retry can help.
+Every OpenAI task reads one Airflow connection. This lesson writes that connection in the three forms that Airflow takes, shows
+the headers of a request that really went out, and tests it. When the test fails, the lesson reads the SDK's own error and says
+what to mend, and whether a retry can help.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -39,7 +39,8 @@ error as a text only. This lesson keeps the error's class, status and code. See 
 
 **In production**: give each team or use a connection with its own key and project. Then you can tell its usage apart and
 withdraw one key alone. Keep keys in a secrets backend, and rotate them in the connection, never in the DAG. Test a connection
-when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing.
+when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing, so it may not
+notice that an account has no credit; the first completion does.
 
 **Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py)
 """

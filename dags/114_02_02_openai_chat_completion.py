@@ -1,7 +1,7 @@
 """
 # 114.2.2 OpenAI Chat Completion
 
-A chat completion is the call that most pipelines are built on. A system message says who answers, a user message says what is
+A chat completion is the basic call to a model. A system message says who answers, a user message says what is
 asked, and a few parameters say how. Lumen & Oak lets it draft replies to customers. The course brings an operator for this call,
 `OpenAIChatOperator`, and compares it with the provider's own `OpenAIResponseOperator` for OpenAI's newer API.
 
@@ -37,7 +37,7 @@ and OpenAI's guide to [text generation](https://developers.openai.com/api/docs/g
 
 **In production**: keep `finish_reason`, because an answer that was cut off looks like a good one. Use temperature 0 for text that a
 program reads; a hosted model still promises no equal answers. The gpt-5 family takes `max_completion_tokens` and no temperature
-(use `settings`). Put the model into the connection or a form: OpenAI retires models, and a retired one answers with HTTP 404.
+(use `settings`). Keep the model in a form or a variable: OpenAI retires models, and a retired one answers with HTTP 404.
 
 **Builds on** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py) · **Next** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py)
 """
