@@ -1,70 +1,70 @@
 """
 # 114.1.3 Basic LLM Task
 
-The shop Lumen & Oak wants a first draft of an answer for every customer message. This is the smallest pipeline that is
-of use: a prompt goes in, a completion comes out, and the last task does something with it. A completion is not always
-an answer: it can be empty, it can be a refusal, and it can end in the middle of a sentence. All three come up in the
-first week of any real pipeline, so they are handled here.
+The shop Lumen & Oak wants a first draft of a reply for every customer message. This is the smallest pipeline that does it: a
+prompt goes in, an answer comes out, and the last task decides what happens with it. An answer is not always a usable text. It
+can be cut off, refused by the provider's filter, or empty. The provider says which in the *finish reason*, so no task has to guess.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Create simple LLM task | `set_limits`, `draft_reply` |
-| Pass prompt to model | `write_prompt`, `draft_reply` |
+| Create simple LLM task | `ask_model` |
+| Pass prompt to model | `write_prompt`, `ask_model` |
 | Retrieve completion | `retrieve_completion` |
 | Handle response | `handle_response` |
 
-**Try it**: trigger it and look at the XCom of `handle_response`: `status` is `ready`, with the text to send. Trigger it
-again with *Longest answer* set to 8 tokens: the completion ends in mid-sentence, and the same task returns
-`cut_off` and keeps only whole sentences. The log of `draft_reply` shows the tokens that either run used.
+**Try it**: press *Trigger*. When the run is done, open the task `handle_response` and look at *Storage → XCom*: the status is `ready`.
+Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens, and the status is `cut_off`. The prompt is the XCom of
+`write_prompt`, the whole answer of the provider is the XCom of `ask_model`.
 
-**In production**: set `max_tokens` on every call, and an `execution_timeout`, so that neither money nor a worker slot
-can run away. Count the `status` values; a rising share of `refused` says that a prompt or a model has changed.
+**You should see** (offline):
+
+- status: ready
+- finish_reason: stop
+- output_tokens: 38
+- next_step: a colleague checks the draft and sends it
+- draft_text: We're sorry to hear that something is wrong with your …
+
+**SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
+looks like a whole one. This lesson uses the same
+[hook](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html) and sends one
+[direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. It has the same values for every provider.
+
+**In production**: set `max_tokens` on every call and an `execution_timeout` on every task. For a reasoning model, `max_tokens` also
+counts the thinking. A model can also decline in plain words, with the finish reason `stop`; no field tells you that. Where it
+matters, use `@task.llm` with `output_type=Reply | Declined`, two types of your own. The offline model never ends with `content_filter`.
+
+**Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [1.4 AI SDK Task Decorator](114_01_04_ai_sdk_task_decorator.py)
 """
 
 import logging
-import re
+import textwrap
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from llmkit import prompts
+from llmkit import prompts, tables
 
 log = logging.getLogger(__name__)
 
+CONN_ID = "pydanticai_default"
 TICKET = "Hello, the Aurora lamp I bought from you in March flickers whenever I dim it. Can you send me a new one?"
-REFUSAL = re.compile(r"\b(?:I (?:can(?:no|')t|am unable to|won't)|as an AI|I'm sorry, but)\b", re.IGNORECASE)
 
-
-class Draft(TypedDict):
-    """What the next system gets: never a bare string that might be anything."""
-
-    status: Literal["ready", "empty", "refused", "cut_off"]
-    text: str
-
-
-def judge(completion: str) -> Draft:
-    """Tell an answer from what only looks like one."""
-    text = completion.strip()
-    if not text:
-        return {"status": "empty", "text": ""}
-    if REFUSAL.search(text[:120]):
-        return {"status": "refused", "text": text}
-    if text[-1] not in ".!?\"')":
-        # Whole sentences can still be of use; half of one never is.
-        whole = re.findall(r"[^.!?]+[.!?]", text)
-        return {"status": "cut_off", "text": "".join(whole).strip()}
-    return {"status": "ready", "text": text}
+# What is done with a draft, by its status. Only one of them is meant for the customer.
+NEXT_STEPS = {
+    "ready": "a colleague checks the draft and sends it",
+    "empty": "a colleague writes the reply",
+    "cut_off": "raise Longest answer and run it again",
+    "refused": "a colleague writes the reply",
+    "unknown": "read the answer of ask_model",
+}
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.1.3 · Basic LLM Task",
     doc_md=__doc__,
-    # @task.llm renders the prompt as an Airflow template once more; what a customer wrote is no template.
-    jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
@@ -72,45 +72,76 @@ def judge(completion: str) -> Draft:
             TICKET,
             type="string",
             title="Ticket",
-            description="What the customer wrote.",
+            description="The customer's message. It goes into the prompt.",
             format="multiline",
             minLength=1,
         ),
         "max_tokens": Param(
-            120, type="integer", title="Longest answer", description="In tokens. Try 8.", minimum=1, maximum=500
+            60,
+            type="integer",
+            title="Longest answer",
+            description="Tokens, 1 to 500. A small value cuts the answer off.",
+            minimum=1,
+            maximum=500,
         ),
     },
 )
-def basic_llm_task() -> None:
+def basic_llm_task() -> Any:
     @task
     def write_prompt(params: dict) -> str:
-        """Pass prompt to model: what the model will read is an XCom, so that it can be seen and replayed."""
-        return prompts.load("reply_to_ticket").render(shop="Lumen & Oak", ticket=params["ticket"])
+        """Pass prompt to model: the prompt is an XCom, so you can read what the model will read."""
+        return prompts.load("reply_to_ticket").render(ticket=params["ticket"])
 
     @task
-    def set_limits(params: dict) -> dict:
-        """Create simple LLM task: its settings may come from the form; a task keeps the number a number."""
-        return {"temperature": 0.0, "max_tokens": params["max_tokens"]}
+    def ask_model(prompt: str, params: dict) -> list[dict]:
+        """Create simple LLM task: the connection names the model, one request goes out, the whole answer is kept."""
+        from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+        from pydantic_ai import ModelMessagesTypeAdapter, ModelRequest
+        from pydantic_ai.direct import model_request_sync
 
-    @task.llm(llm_conn_id="pydanticai_default", model_settings=set_limits())
-    def draft_reply(prompt: str) -> str:
-        """Create simple LLM task: a function that returns a prompt becomes a task that returns the completion."""
-        return prompt
-
-    @task
-    def retrieve_completion(completion: str) -> str:
-        """Retrieve completion: it is the LLM task's return value, an XCom like any other."""
-        log.info("The completion has %d characters: %s", len(completion), completion)
-        return completion
+        answer = model_request_sync(
+            PydanticAIHook.get_hook(CONN_ID).get_conn(),
+            [ModelRequest.user_text_prompt(prompt)],
+            model_settings={"temperature": 0.0, "max_tokens": params["max_tokens"]},
+        )
+        return ModelMessagesTypeAdapter.dump_python([answer], mode="json")
 
     @task
-    def handle_response(completion: str) -> Draft:
-        """Handle response: ready, empty, refused or cut off, and only `ready` is sent as it is."""
-        draft = judge(completion)
-        log.info("The draft is %s.", draft["status"])
-        return draft
+    def retrieve_completion(messages: list[dict]) -> dict[str, Any]:
+        """Retrieve completion: the text, why the model stopped, and what it cost in tokens, from the stored answer."""
+        from pydantic_ai import ModelMessagesTypeAdapter
 
-    handle_response(retrieve_completion(draft_reply(write_prompt())))
+        answer = ModelMessagesTypeAdapter.validate_python(messages)[0]
+        return {
+            "text": (answer.text or "").strip(),
+            "finish_reason": answer.finish_reason,
+            "input_tokens": answer.usage.input_tokens,
+            "output_tokens": answer.usage.output_tokens,
+        }
+
+    @task
+    def handle_response(completion: dict[str, Any]) -> dict[str, Any]:
+        """Handle response: the finish reason decides what happens next; the words of the text do not."""
+        match completion["finish_reason"]:
+            case "stop":
+                status = "ready" if completion["text"] else "empty"
+            case "length":
+                status = "cut_off"
+            case "content_filter":
+                status = "refused"
+            case _:
+                # A new or missing reason is never sent to a customer.
+                status = "unknown"
+        result = {
+            "status": status,
+            "finish_reason": completion["finish_reason"],
+            "output_tokens": completion["output_tokens"],
+            "next_step": NEXT_STEPS[status],
+            "draft_text": textwrap.shorten(completion["text"], 60, placeholder=" …"),
+        }
+        return tables.logged(log, result)
+
+    return handle_response(retrieve_completion(ask_model(write_prompt())))
 
 
 basic_llm_task()

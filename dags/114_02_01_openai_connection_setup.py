@@ -1,147 +1,165 @@
 """
 # 114.2.1 OpenAI Connection Setup
 
-Every OpenAI task reads one Airflow connection, and most first hours with OpenAI are lost on it. This lesson writes the same
-connection in the three ways that Airflow takes it, shows the headers that a call with it really sends, and tells the three
-ways apart in which it fails: no key, a wrong key, no way to the server.
+Every OpenAI task reads one Airflow connection, and most first hours with OpenAI are lost on it. This lesson writes that
+connection in the three forms that Airflow takes, shows the headers of a request that really went out, and tests it. A failure
+is more than "it does not work": the lesson reads the SDK's own errors and says what to mend, and whether a retry can help.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Create OpenAI connection | `write_as_json`, `write_as_uri`, `compare_forms` |
-| Configure API key | `send_headers`, `explain_failure` |
-| Set organization ID | `send_headers` |
-| Test connection | `test_connection`, `explain_failure` |
+| Create OpenAI connection | `write_connection` |
+| Configure API key | `send_headers`, `explain_failures` |
+| Set organization ID | `send_headers`, `explain_failures` |
+| Test connection | `test_connection`, `explain_failures` |
 
-**Try it**: `write_as_json` and `write_as_uri` return lines that you can paste into a shell; `compare_forms` reads both back.
-Trigger it with your own *Organization* and look at `send_headers`: the values are those of the request that went out, not of
-the settings. `explain_failure` is mapped: three runs, three causes, and which of them a retry would help.
+**Try it**: open *Storage → XCom* of `write_connection`. It has two lines to paste into a shell, and the fields that you would
+fill in under *Admin → Connections*. Open the log of `send_headers`: Airflow masks the key there. *Trigger* the DAG with your own
+*Organization* and *Project*, and the headers have them. Then break it: put port 9 into the host of `openai_default`, and
+`test_connection` fails with what to check. Offline every organization works; OpenAI refuses one that is not yours (HTTP 401).
 
-**In production**: one connection a team or use, each with its own key and project, so that usage can be told apart and one
-key be withdrawn alone. Keep keys in a secrets backend; rotate them by changing the connection, never the DAG. Test
-connections when they change, not before each run: `test_connection` is one more request that can fail.
+**You should see** (offline):
+
+| case                 | result                                                        | retry helps   |
+|:---------------------|:--------------------------------------------------------------|:--------------|
+| as it is             | works                                                         | –             |
+| no key               | Missing credentials                                           | no            |
+| wrong key            | HTTP 401 invalid_api_key: correct the key or the organization | no            |
+| unknown organization | works                                                         | –             |
+| no server            | no answer: check host, proxy and firewall                     | yes           |
+
+- key: Bearer, 20 characters
+- address: http://127.0.0.1:11400/openai/v1/models
+- project: –
+- organization: –
+
+**SDK or own code?** The hook's `test_connection()`, behind the *Test* button of the UI, sends the same request but returns the
+error as a text only. This lesson keeps the error's class, status and code. See Airflow's pages on the
+[OpenAI connection](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/connections.html) and OpenAI's list of
+[error codes](https://developers.openai.com/api/docs/guides/error-codes).
+
+**In production**: give each team or use a connection with its own key and project. Then you can tell its usage apart and
+withdraw one key alone. Keep keys in a secrets backend, and rotate them in the connection, never in the DAG. Test a connection
+when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing.
+
+**Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py)
 """
 
 import json
 import logging
 import os
+import shlex
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Connection, Param, dag, task
+from airflow.sdk import BaseHook, Connection, Param, dag, task
+from airflow.sdk.exceptions import AirflowFailException
+
+from llmkit import tables
 
 log = logging.getLogger(__name__)
-
-CONN_ID = "openai_default"
+VARIABLE = "AIRFLOW_CONN_OPENAI_LESSON"
+TEXT = ["null", "string"]
 FAULTS = {
     "no key": {"password": None},
     "wrong key": {"password": "keyless:wrong-key"},
-    "no way to the server": {"host": "http://127.0.0.1:9/v1"},
+    "unknown organization": {"organization": "org-unknown"},
+    "no server": {"host": "http://127.0.0.1:9/v1"},
+}
+ADVICE = {
+    401: ("correct the key or the organization", False),
+    403: ("allow it to the key; check country and project", False),
+    429: ("send fewer requests a minute", True),
+    500: ("wait: the fault is the server's", True),
+    "spent": ("buy credit; waiting does not help", False),
 }
 
 
 def connection(params: dict, **changes: str | None) -> Connection:
-    """The connection of the lesson: address and key of `openai_default`, organization and project from the form."""
-    known = Connection.get(CONN_ID)
-    client = {"organization": params["organization"], "project": params["project"], "max_retries": 0}
-    fields = {
-        "host": known.host,
-        "password": known.password,
-        "extra": json.dumps({"openai_client_kwargs": client}),
-        **changes,
-    }
-    return Connection(conn_id="openai_lesson", conn_type="openai", **fields)
+    """`openai_default` with organization and project from the form, and with `changes`."""
+    known = Connection.get("openai_default")
+    client = {"max_retries": 0, **known.extra_dejson.get("openai_client_kwargs", {})}
+    for name in ("organization", "project"):
+        if value := changes.pop(name, params[name]):
+            client[name] = value
+    fields = {"host": known.host, "password": known.password, "extra": json.dumps({"openai_client_kwargs": client})}
+    return Connection(conn_id="openai_lesson", conn_type="openai", **{**fields, **changes})
 
 
-def hook_for(made: Connection) -> OpenAIHook:
-    """A hook for a connection that is nowhere but in the environment of this task."""
-    os.environ["AIRFLOW_CONN_OPENAI_LESSON"] = made.as_json()
-    return OpenAIHook(conn_id="openai_lesson")
+def check(case: str, made: Connection) -> dict[str, Any]:
+    """What a request came to, and whether a retry can help. The connection is in the environment of this task alone."""
+    import openai
+
+    os.environ[VARIABLE] = made.as_json()
+    result, retry = "works", None
+    try:
+        BaseHook.get_hook("openai_lesson").conn.models.list()
+    except openai.APIConnectionError:
+        result, retry = "no answer: check host, proxy and firewall", True
+    except openai.APIStatusError as error:
+        spent = "insufficient_quota" in (error.code, error.type)
+        advice, retry = ADVICE.get("spent" if spent else min(error.status_code, 500), ("read the log", False))
+        result = f"HTTP {error.status_code} {error.code or error.type}: {advice}"
+        log.warning("%s", error)
+    except openai.OpenAIError as error:  # nothing was sent
+        result, retry = str(error).split(".")[0], False
+    return {"case": case, "result": result, "retry helps": retry}
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.2.1 · OpenAI Connection Setup",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=1)},
     params={
-        "organization": Param(
-            "org-lumen-and-oak", type="string", title="Organization", description="Yours begins with org- too."
-        ),
-        "project": Param(
-            "proj_shop", type="string", title="Project", description="Keys of newer accounts belong to one."
-        ),
+        "organization": Param(None, type=TEXT, title="Organization", description="Like org-123. Empty: the key's own."),
+        "project": Param(None, type=TEXT, title="Project", description="Like proj_123. Empty: the key's own."),
     },
 )
-def openai_connection_setup() -> None:
+def openai_connection_setup() -> Any:
     @task
-    def write_as_json(params: dict) -> str:
-        """Create OpenAI connection: as JSON, which can hold everything and is what to prefer."""
-        return f"export AIRFLOW_CONN_OPENAI_LESSON='{connection(params, password='<your key>').as_json()}'"
-
-    @task
-    def write_as_uri(params: dict) -> str:
-        """Create OpenAI connection: as URI, where every special character is escaped; the UI's fields are its parts."""
-        return f"export AIRFLOW_CONN_OPENAI_LESSON='{connection(params, password='<your key>').get_uri()}'"
-
-    @task
-    def compare_forms(as_json: str, as_uri: str) -> dict:
-        """Create OpenAI connection: both forms are the same connection, and these are its fields in the UI."""
-        texts = [line.split("=", 1)[1].strip("'") for line in (as_json, as_uri)]
-        from_json, from_uri = Connection.from_json(texts[0]), Connection.from_uri(texts[1], conn_id="openai_lesson")
-        fields = [
-            {"Host": c.host, "API Key": c.password, "Extra Fields JSON": c.extra_dejson} for c in (from_json, from_uri)
-        ]
-        if fields[0] != fields[1]:
-            raise ValueError(f"The forms differ: {fields}")
-        return fields[0]
-
-    @task
-    def send_headers(params: dict) -> dict[str, str]:
-        """Set organization ID: organization and project travel as headers, beside the key, which the log masks."""
-        reply = hook_for(connection(params)).conn.models.with_raw_response.list()
-        sent = reply.http_request.headers
-        log.info("The key was sent as: %s", sent["authorization"])  # Airflow masks it
-        scheme, key = sent["authorization"].split(" ")
+    def write_connection(params: dict) -> dict[str, Any]:
+        """Create OpenAI connection: as JSON, as URI (every special character escaped) and as fields of the UI."""
+        made = connection(params, password="<your key>")
+        read = Connection.from_uri(made.get_uri(), conn_id=made.conn_id)
         return {
-            "authorization": f"{scheme} … ({len(key)} characters)",
-            "openai-organization": sent["openai-organization"],
-            "openai-project": sent["openai-project"],
-            "sent to": str(reply.http_request.url),
+            "JSON": f"export {VARIABLE}={shlex.quote(made.as_json())}",
+            "URI": f"export {VARIABLE}={shlex.quote(made.get_uri())}",
+            "UI": {"Host": read.host, "API Key": read.password, "Extra Fields JSON": read.extra_dejson},
         }
 
     @task
-    def test_connection(params: dict) -> str:
-        """Test connection: what the Test button in the UI does. It lists models, which costs nothing."""
-        works, message = hook_for(connection(params)).test_connection()
-        if not works:
-            raise ConnectionError(message)
-        return message
+    def test_connection(params: dict) -> dict[str, Any]:
+        """Test connection: ask for the list of models. If a retry cannot help, the task fails at once."""
+        tested = check("as it is", connection(params))
+        if tested["result"] != "works":
+            raise (ConnectionError if tested["retry helps"] else AirflowFailException)(tested["result"])
+        return tested
 
     @task
-    def explain_failure(fault: str, params: dict) -> dict:
-        """Configure API key: three failures that look alike in a red task, told apart by the SDK's own exceptions."""
-        import openai
+    def send_headers(params: dict) -> dict[str, str | None]:
+        """Set organization ID: organization and project travel as headers, beside the key, which the log masks."""
+        os.environ[VARIABLE] = connection(params).as_json()
+        request = BaseHook.get_hook("openai_lesson").conn.models.with_raw_response.list().http_request
+        scheme, key = request.headers["authorization"].split(" ")
+        log.info("The key was sent as: %s %s", scheme, key)
+        return {
+            "key": f"{scheme}, {len(key)} characters",
+            "organization": request.headers.get("openai-organization"),
+            "project": request.headers.get("openai-project"),
+            "address": str(request.url),
+        }
 
-        try:
-            hook_for(connection(params, **FAULTS[fault])).conn.models.list()
-        except openai.AuthenticationError as error:
-            cause, retry = f"the server refused the key (HTTP {error.status_code}): correct the password", False
-        except openai.APIConnectionError:
-            cause, retry = "the server cannot be reached: check host, proxy and firewall", True
-        except openai.OpenAIError as error:
-            cause, retry = (
-                f"no key was found, nothing was sent ({str(error).split('.')[0]}): fill in the password",
-                False,
-            )
-        else:
-            cause, retry = "it works: a key was found in OPENAI_API_KEY", False
-        return {"fault": fault, "cause": cause, "a retry helps": retry}
+    @task
+    def explain_failures(tested: dict, headers: dict, params: dict) -> dict[str, Any]:
+        """Configure API key: failures that look alike in a red task, told apart by the SDK's own errors."""
+        cases = [check(fault, connection(params, **changes)) for fault, changes in FAULTS.items()]
+        return tables.logged(log, {"cases": [tested, *cases], **headers})
 
-    compare_forms(write_as_json(), write_as_uri()) >> send_headers() >> test_connection()
-    explain_failure.expand(fault=list(FAULTS))
+    tested, headers = test_connection(), send_headers()
+    write_connection() >> tested >> headers
+    return explain_failures(tested, headers)
 
 
 openai_connection_setup()

@@ -1,157 +1,167 @@
 """
 # 114.2.3 OpenAI Function Calling
 
-A model knows nothing about order 4711. Function calling lets it ask: it answers with the name of a function and arguments,
-the DAG runs that function, and the model writes its answer from the result. The model only proposes. What runs, and with
-which arguments, is decided here: names are looked up in an allow-list, arguments are checked against the function's own types,
-and every mistake is told to the model instead of failing the task.
+A model knows nothing about order 4711. Function calling lets it ask: it answers with the name of a function and its
+arguments, this DAG runs the function, and the model writes its answer from the result. The model only proposes. This DAG
+looks up the name in an allow-list, checks the arguments against types, and tells the model about a mistake instead of failing.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Define function schemas | `define_schemas` |
 | Enable function calling | `ask_with_tools`, `let_model_answer` |
-| Parse function arguments | `parse_arguments`, `survive_bad_calls` |
-| Execute functions from response | `execute_functions`, `let_model_answer`, `survive_bad_calls` |
+| Parse function arguments | `parse_arguments`, `parse_bad_calls` |
+| Execute functions from response | `execute_functions`, `let_model_answer` |
 
-**Try it**: follow the XComs from left to right: the schema, the call that the model proposed, its arguments as typed values, the
-result, the answer. `survive_bad_calls` gets three calls as bad models make them, and returns what the model is told about
-each. Trigger it with *What does the Fjord standing desk cost?* and another function is called.
+**Try it**: open the tasks from left to right and look at *Storage → XCom* of each: the schemas, the call that the model
+proposes, its arguments as values, the function's result. Then *Trigger* it with another *Question*. *What do 2 Fjord standing
+desks cost?* gets the other function called. *Hello!* needs no function, so the run pays for one request and not for two.
 
-**In production**: functions that only read can run at once; for one that writes, put a person or a policy between
-`parse_arguments` and `execute_functions`. Keep the step limit: a model that is unsure asks for ever, and each step sends the
-whole conversation again. Results are read by the model, so text from strangers in them is an injection risk.
+**You should see** (offline):
+
+| who       | says                                                                   | calls                                         |
+|:----------|:-----------------------------------------------------------------------|:----------------------------------------------|
+| user      | Where is my order 4711?                                                | –                                             |
+| assistant | –                                                                      | name find_order, arguments {"order_id": 4711} |
+| tool      | {"product": "Aurora lamp", "pieces": 2, "status": "shipped"}           | –                                             |
+| assistant | Here is what I found: product: Aurora lamp; pieces: 2; status: shipped | –                                             |
+
+| id         | name         | mistake                                                                  | arguments                |
+|:-----------|:-------------|:-------------------------------------------------------------------------|:-------------------------|
+| unknown    | delete_order | There is no function delete_order. Use find_order or price_of.           | {"order_id": 4711}       |
+| wrong type | find_order   | [{"type":"int_parsing","loc":["order_id"],"msg":"Input should be a vali… | {"order_id": "the lamp"} |
+
+**SDK or own code?** The SDK writes the schemas (`pydantic_function_tool`), and the provider's hook sends them. The loop is
+written out because it is the lesson; `@task.agent` of Airflow's AI SDK runs the same loop for you. Read more in OpenAI's guide
+to [function calling](https://developers.openai.com/api/docs/guides/function-calling) and in Airflow's pages on the
+[OpenAI provider](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html).
+
+**In production**: take the customer's identity from the run and never from the model's arguments: here anybody can ask for any
+order. A function that only reads can run at once. If one writes, put an approval between the two tasks `parse_arguments` and
+`execute_functions`, and leave that function out of `tools` in `let_model_answer`: later rounds run what the model asks without
+asking anybody. A retry of `let_model_answer` makes and pays for its calls again, so a function that writes must be safe to repeat.
+Keep the limit on rounds, because each round sends the whole conversation again. With `strict`, OpenAI holds arguments to the
+schema unless `max_tokens` cuts them off; other servers ignore it, so the check stays here. An answer that was cut off looks whole
+here: read its `finish_reason` (lesson 1.3). The model reads what functions return: a stranger's text in it is an injection risk.
+
+**Builds on** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py) · **Next** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py)
 """
 
-import inspect
 import json
+import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, Literal
 
-from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Param, dag, task
+from airflow.sdk import BaseHook, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from pydantic import BaseModel, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError
+
+from llmkit import tables
 
 ORDERS = Path(__file__).parents[1] / "include" / "data" / "orders.json"
-PRICES = {"aurora lamp": 89, "fjord standing desk": 399, "lyra reading lamp": 49}
-BAD_CALLS = {
-    "a function that is not there": {"name": "delete_order", "arguments": '{"order_id": 4711}'},
-    "an argument of the wrong type": {"name": "find_order", "arguments": '{"order_id": "the lamp"}'},
-    "arguments that are no JSON": {"name": "find_order", "arguments": "{order_id: 4711"},
-}
+PRICES = {"Aurora lamp": 89, "Lyra reading lamp": 49, "Fjord standing desk": 399}
+HELP = "A question on an order (4711 to 4714) or on the price of a product. The model decides which function it needs."
+BAD_CALLS = [
+    {"id": "unknown", "function": {"name": "delete_order", "arguments": '{"order_id": 4711}'}},
+    {"id": "wrong type", "function": {"name": "find_order", "arguments": '{"order_id": "the lamp"}'}},
+]
 
 
-def find_order(order_id: int) -> dict:
-    """Look up an order by its number: product, pieces, status and date."""
-    orders = {order["order_id"]: order for order in json.loads(ORDERS.read_text())}
-    return orders.get(order_id, {"error": f"there is no order {order_id}"})
+class FindOrder(BaseModel):
+    """Look up an order by its number: product, pieces and status."""
+
+    order_id: int
+
+    def run(self) -> dict:
+        for order in json.loads(ORDERS.read_text()):
+            if order["order_id"] == self.order_id:
+                return {name: order[name] for name in ("product", "pieces", "status")}  # the provider needs no more
+        return {"error": f"There is no order {self.order_id}."}
 
 
-def price_of(product: str, pieces: int = 1) -> dict:
-    """The price of a product in EUR, from the catalogue."""
-    known = next((name for name in PRICES if name in product.lower()), None)
-    return {"product": known, "eur": PRICES[known] * pieces} if known else {"error": f"no product {product!r}"}
+class PriceOf(BaseModel):
+    """The price of a number of pieces of one product, in EUR."""
+
+    product: Literal["Aurora lamp", "Lyra reading lamp", "Fjord standing desk"]
+    pieces: int = Field(ge=1, description="How many pieces; 1 if the customer names no number")
+
+    def run(self) -> dict:
+        return {"pieces": self.pieces, "total_eur": PRICES[self.product] * self.pieces}
 
 
-# Only these can be called, whatever a model says.
-ALLOWED = {function.__name__: function for function in (find_order, price_of)}
-
-
-def arguments_of(name: str) -> type[BaseModel]:
-    """The arguments of a function as a type that can be described to a model and that checks what comes back."""
-    parameters, types = inspect.signature(ALLOWED[name]).parameters, get_type_hints(ALLOWED[name])
-    return create_model(
-        name, **{n: (types[n], ... if p.default is p.empty else p.default) for n, p in parameters.items()}
-    )
-
-
-def parse(call: dict) -> dict:
-    """The call with its arguments as values, or with a sentence on what is wrong with it."""
-    if call["name"] not in ALLOWED:
-        return {"mistake": f"There is no function {call['name']}; there are {', '.join(ALLOWED)}."}
-    try:
-        arguments = arguments_of(call["name"]).model_validate_json(call["arguments"])
-        return {"name": call["name"], "arguments": arguments.model_dump(mode="json")}
-    except ValidationError as error:
-        return {"mistake": "; ".join(f"{'.'.join(map(str, e['loc']))} {e['msg']}".strip() for e in error.errors())}
-
-
-def execute(messages: list[dict]) -> list[dict]:
-    """The conversation with a result, or the mistake, under the id of each call."""
-    results = []
-    for call in messages[-1].get("tool_calls", []):
-        parsed = parse(call["function"])
-        if "mistake" not in parsed:
-            values = arguments_of(parsed["name"]).model_validate(parsed["arguments"])
-            parsed = ALLOWED[parsed["name"]](**dict(values))
-        results.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(parsed)})
-    return [*messages, *results]
-
-
-def ask(messages: list[dict], tools: list[dict]) -> dict:
-    """One call to the model, which answers with a text or with calls."""
-    reply = OpenAIHook(conn_id="openai_default").conn.chat.completions.create(
-        model="gpt-4o-mini", messages=messages, tools=tools, max_tokens=80
-    )
-    return reply.choices[0].message.model_dump(exclude_none=True, include={"role", "content", "tool_calls"})
+FUNCTIONS = {"find_order": FindOrder, "price_of": PriceOf}  # the allow-list: nothing else can run
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.2.3 · OpenAI Function Calling",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
-    params={
-        "question": Param("Where is my order 4711?", type="string", title="Question", minLength=1),
-        "max_steps": Param(4, type="integer", title="Most steps", description="Calls to the model.", minimum=1),
-    },
+    params={"question": Param("Where is my order 4711?", type="string", title="Question", description=HELP)},
 )
-def openai_function_calling() -> None:
+def openai_function_calling() -> Any:
     @task
     def define_schemas() -> list[dict]:
-        """Define function schemas: made from the functions' own types and docstrings, so that the two cannot differ."""
-        schemas = {name: arguments_of(name).model_json_schema() for name in ALLOWED}
-        described = [{"name": n, "description": ALLOWED[n].__doc__, "parameters": s} for n, s in schemas.items()]
-        return [{"type": "function", "function": function} for function in described]
+        """Define function schemas: name, docstring and types of each function, as JSON Schema written by the SDK."""
+        from openai import pydantic_function_tool
+
+        return [pydantic_function_tool(function, name=name) for name, function in FUNCTIONS.items()]
 
     @task
-    def ask_with_tools(tools: list[dict], params: dict) -> list[dict]:
-        """Enable function calling: the schemas go with the question, and the answer is a proposal, not a text."""
-        question = {"role": "user", "content": params["question"]}
-        return [question, ask([question], tools)]
+    def ask_with_tools(messages: list[dict], tools: list[dict]) -> list[dict]:
+        """Enable function calling: the schemas travel with the messages, and the model may answer with a call."""
+        choices = BaseHook.get_hook("openai_default").create_chat_completion(messages, tools=tools, max_tokens=100)
+        return [*messages, choices[0].message.model_dump(include={"role", "content", "tool_calls"})]
 
     @task
     def parse_arguments(messages: list[dict]) -> list[dict]:
-        """Parse function arguments: they come as a text in JSON, and are values only once their types are checked."""
-        return [parse(call["function"]) for call in messages[-1].get("tool_calls", [])]
+        """Parse function arguments: a text in JSON becomes values, or a sentence that tells the model its mistake."""
+        calls = []
+        for asked in messages[-1]["tool_calls"] or []:
+            call = {"id": asked["id"], **asked["function"]}
+            try:
+                call["arguments"] = FUNCTIONS[call["name"]].model_validate_json(call["arguments"]).model_dump()
+            except KeyError:
+                call["mistake"] = f"There is no function {call['name']}. Use {' or '.join(FUNCTIONS)}."
+            except ValidationError as error:
+                call["mistake"] = error.json(include_url=False, include_context=False, include_input=False)
+            calls.append(call)
+        return calls
 
     @task
-    def execute_functions(messages: list[dict]) -> list[dict]:
-        """Execute functions from response: the conversation so far, with the results."""
-        return execute(messages)
+    def execute_functions(calls: list[dict]) -> list[dict]:
+        """Execute functions from response: this DAG runs them, and each result goes under the id of its call."""
+        results = []
+        for call in calls:
+            result = call if "mistake" in call else FUNCTIONS[call["name"]](**call["arguments"]).run()
+            results.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
+        return results
 
     @task
-    def let_model_answer(messages: list[dict], tools: list[dict], params: dict) -> str:
-        """Execute functions from response: on and on, until the model answers with a text or the limit is reached."""
-        for _ in range(1, params["max_steps"]):
-            messages = execute([*messages, ask(messages, tools)])
-            if messages[-1]["role"] == "assistant":
-                return messages[-1].get("content", "")
-        raise AirflowFailException(f"No answer after {params['max_steps']} steps; the last message: {messages[-1]}")
+    def let_model_answer(messages: list[dict], results: list[dict], tools: list[dict]) -> list[dict]:
+        """Execute functions from response: results go back, by the same steps, until a text comes or the limit is reached."""
+        for _ in range(3):  # each round is paid, and a model may never stop asking
+            if results:
+                messages = ask_with_tools.function([*messages, *results], tools)
+                results = execute_functions.function(parse_arguments.function(messages))
+        if results:
+            raise AirflowFailException(f"No answer after 3 rounds; the last results: {results}")
+        return messages
 
     @task
-    def survive_bad_calls(kind: str) -> str:
-        """Parse function arguments: what the model is told about a call that cannot be made."""
-        call = {"id": "call_1", "type": "function", "function": BAD_CALLS[kind]}
-        return execute([{"role": "assistant", "tool_calls": [call]}])[-1]["content"]
+    def show_conversation(messages: list[dict], bad_calls: list[dict]) -> dict[str, Any]:
+        """Who said what, and what a model hears about calls that cannot be made."""
+        turns = []
+        for message in messages:
+            calls = [call["function"] for call in message.get("tool_calls") or []]
+            turns.append({"who": message["role"], "says": message["content"], "calls": calls})
+        return tables.logged(logging.getLogger(__name__), {"turns": turns, "bad calls": bad_calls})
 
     tools = define_schemas()
-    asked = ask_with_tools(tools)
-    parse_arguments(asked) >> let_model_answer(execute_functions(asked), tools)
-    survive_bad_calls.expand(kind=list(BAD_CALLS))
+    asked = ask_with_tools([{"role": "user", "content": "{{ params.question }}"}], tools)
+    answered = let_model_answer(asked, execute_functions(parse_arguments(asked)), tools)
+    return show_conversation(answered, parse_arguments.override(task_id="parse_bad_calls")([{"tool_calls": BAD_CALLS}]))
 
 
 openai_function_calling()

@@ -1,147 +1,168 @@
 """
 # 114.4.1 Prompt Templating
 
-A prompt is a text that a program writes, so it deserves what programs have: one place for what is common, variables with
-types, and an error when one is missing, before anything is paid. Lumen & Oak writes to customers about their orders. One
-template does it for every status, on top of a frame that all letters of the house share.
+Lumen & Oak writes to customers about their orders. Prompts that are glued together from strings break in three ways: a value
+is missing, a rule is changed in one prompt and not in the others, and a customer's text is run as code. Here prompts are
+template files. One template serves every status of an order, and all letters share one frame. A bad value fails before a call
+is paid.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Jinja2 prompt templates | `describe_template`, `render_prompt`, `write_update` |
+| Jinja2 prompt templates | `render_prompt`, `write_update` |
 | Dynamic variable injection | `load_order`, `render_prompt`, `refuse_bad_values` |
-| Template inheritance | `compare_with_frame` |
-| Conditional prompt sections | `list_statuses`, `render_for_status`, `compare_sections` |
+| Template inheritance | `change_frame` |
+| Conditional prompt sections | `report_templates` |
 
-**Try it**: open the XCom of `render_prompt`, then trigger it with another *Order*, the tone `formal` or a *Question*: other
-sections appear. Put `{{ var.value.secret }}` or `{% raw %}` into the question: it stays text. `compare_with_frame` shows which
-lines of the prompt come from the frame, and `refuse_bad_values` four errors that cost nothing, as no call was made.
+**Try it**: open the task instance `render_prompt`, *Storage → XCom*: `prompt` is the text that the model gets. `temperature` and
+`max_tokens` come from the same file. *Trigger* the DAG with another *Order*, with *Tone* `formal`, and with `{{ var.value.secret }}` as *Question*:
+the prompt gets other sections, and the question stays text. `refuse_bad_values` has the error for each bad value, and
+`change_frame` the digests of three prompts before and after one edit of the frame. One of them does not extend it.
 
-**In production**: give a template typed variables and never the whole context of a task. Values are data: they belong behind
-the instructions and between marks, and a sandboxed template cannot be left by them; it cannot keep a model from obeying them,
-which is what guardrails are for. Run `python -m llmkit.prompts.lint` in CI.
+**You should see** (offline):
+
+|   order | status        | section                                                      |   prompt tokens |
+|--------:|:--------------|:-------------------------------------------------------------|----------------:|
+|    4711 | shipped       | –                                                            |              93 |
+|    4712 | in production | Note: the order is not finished. Say that we write [...]     |             116 |
+|    4713 | delivered     | –                                                            |              97 |
+|    4714 | cancelled     | Note: the order is cancelled. Say that the money comes [...] |             114 |
+
+- bad values refused: 4 of 4
+- a hostile question: stayed text
+- prompts that one edit of the frame changed: 2 of 3
+- calls to a model: 1
+- the letter begins: We're excited about your new addition to our business! [...] (finish reason: length)
+
+**SDK or own code?** Airflow [renders Jinja](https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html) in
+an operator's fields, with the whole context (`params`, `var`, `conn`) in reach. `llmkit.prompts` gives a template only the
+variables that it declares, checks their types, and keeps the settings beside the text. The language is Jinja2, with its
+[inheritance](https://jinja.palletsprojects.com/en/stable/templates/#template-inheritance) and its
+[sandbox](https://jinja.palletsprojects.com/en/stable/sandbox/).
+
+**In production**: the sandbox keeps a value from running code. It does not keep a model from obeying a value. Put values between
+marks and behind the instructions, and use guardrails. Change the frame in a pull request: the digest of every prompt that extends
+it changes, so each of them needs a new release. Run `python -m llmkit.prompts.lint` in CI. With a real key the letter is better
+and the checks are the same: nothing but `write_update` calls a model.
+
+**Builds on** [1.4 AI SDK Task Decorator](114_01_04_ai_sdk_task_decorator.py) · **Next** [4.2 Prompt Versioning](114_04_02_prompt_versioning.py)
 """
 
 import json
+import logging
+import shutil
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import shorten
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 
-from llmkit import prompts
+from llmkit import prompts, tables
 from llmkit.operators import OpenAIChatOperator
 
+log = logging.getLogger(__name__)
 ORDERS = Path(__file__).parents[1] / "include" / "data" / "orders.json"
-SHOP = "Lumen & Oak"
+SHOP, ORDER_IDS, TONES = "Lumen & Oak", ["4711", "4712", "4713", "4714"], ["friendly", "formal"]
+OLD_RULE, NEW_RULE = "Write two friendly sentences.", "Write one friendly sentence."  # in the frame of all letters
+ATTACK = "{{ shop.__class__.__mro__ }} {% include '../../etc/passwd' %}"
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.4.1 · Prompt Templating",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "order_id": Param("4712", enum=["4711", "4712", "4713", "4714"], title="Order"),
-        "tone": Param("friendly", enum=["friendly", "formal"], title="Tone"),
+        "order_id": Param("4712", enum=ORDER_IDS, title="Order", description="The letter is about this order."),
+        "tone": Param("friendly", enum=TONES, title="Tone", description="Formal adds one rule to the prompt."),
         "question": Param(
-            None, type=["null", "string"], title="Question", description="What the customer asked, if anything."
+            None, type=["null", "string"], title="Question", description="Of the customer. Empty: no such section."
         ),
     },
 )
-def prompt_templating() -> None:
+def prompt_templating() -> Any:
     @task
-    def describe_template() -> dict:
-        """Jinja2 prompt templates: a file with front matter; its digest covers the templates that it is made of, too."""
-        prompt = prompts.load("order_update")
-        return {
-            "what it is for": prompt.description,
-            "variables": {name: schema.get("description") for name, schema in prompt.variables.items()},
-            "settings": dict(prompt.settings),
-            "digest": prompt.digest,
-        }
-
-    @task
-    def load_order(params: dict) -> dict:
-        """Dynamic variable injection: values come from a task before, here from our order system."""
+    def load_order(params: dict) -> dict[str, Any]:
+        """Dynamic variable injection: the first value comes from another task, here from our order system."""
         return next(order for order in json.loads(ORDERS.read_text()) if str(order["order_id"]) == params["order_id"])
 
     @task
-    def render_prompt(order: dict, params: dict) -> str:
-        """Jinja2 prompt templates: the text that the model gets. Dynamic variable injection: from the form and from XCom."""
-        values = {"shop": SHOP, "order": order, "tone": params["tone"], "question": params["question"] or ""}
-        return prompts.load("order_update").render(**values)
+    def render_prompt(order: dict[str, Any], params: dict) -> dict[str, Any]:
+        """Jinja2 prompt templates: one file holds the text and the model's settings. Its variables come from XCom and form."""
+        template = prompts.load("order_update")
+        form = {"tone": params["tone"], "question": params["question"] or ""}
+        return {"prompt": template.render(shop=SHOP, order=order, **form), **template.settings}
 
     @task
-    def refuse_bad_values(order: dict) -> dict[str, str]:
-        """Dynamic variable injection: what is missing, misspelled, of another type or hostile never reaches a model."""
-        good = {"shop": SHOP, "order": order, "tone": "friendly", "question": ""}
+    def refuse_bad_values(order: dict[str, Any]) -> dict[str, str]:
+        """Dynamic variable injection: a value that is missing, misspelled or of a wrong type fails before any call."""
+        template = prompts.load("order_update")
+        good = {"shop": SHOP, "order": order, "tone": "friendly", "question": ATTACK}
         tries = {
-            "missing": {name: value for name, value in good.items() if name != "order"},
+            "missing": {"shop": SHOP, "tone": "friendly", "question": ATTACK},
             "misspelled": {**good, "qestion": "When?"},
-            "of another type": {**good, "order": "4712"},
-            "not one of the tones": {**good, "tone": "rude"},
+            "of a wrong type": {**good, "order": "4712"},
+            "not in the list": {**good, "tone": "rude"},
         }
-        refused = {}
+        # A hostile text has a right type. It must come out of the template exactly as it went in.
+        found = {"hostile": "stayed text" if ATTACK in template.render(**good) else "was run as a template"}
         for why, values in tries.items():
             try:
-                prompts.load("order_update").render(**values)
+                template.render(**values)
             except prompts.PromptError as error:
-                refused[why] = str(error)
-        # A hostile value is no template, so there is nothing to refuse: it comes out as it went in.
-        attack = "{{ shop.__class__.__mro__ }} {% include '../../etc/passwd' %}"
-        prompt = prompts.load("order_update").render(**{**good, "question": attack})
-        return {**refused, "hostile": "stayed text" if attack in prompt else "was rendered"}
+                found[why] = str(error)
+        return found
 
     @task
-    def compare_with_frame(prompt: str) -> dict[str, list[str]]:
-        """Template inheritance: lines that the frame gave to this prompt, and those that its blocks put in."""
-        frame = (prompts.LIBRARY / "_house" / "v1.j2").read_text().replace("{{ shop }}", SHOP)
-        lines = [line for line in prompt.splitlines() if line.strip()]
-        return {
-            "from the frame": [line for line in lines if line in frame],
-            "from the template": [line for line in lines if line not in frame],
+    def change_frame(order: dict[str, Any]) -> list[dict[str, Any]]:
+        """Template inheritance: one edit of the frame, in a copy of the library, changes every prompt that extends it."""
+        values = {"shop": SHOP, "order": order, "tone": "friendly", "question": "", "ticket": "My lamp is dark."}
+        rows = []
+        with TemporaryDirectory() as folder:
+            library = shutil.copytree(prompts.LIBRARY, Path(folder) / "prompts")
+            frame = library / "_house" / "v1.j2"
+            frame.write_text(frame.read_text().replace(OLD_RULE, NEW_RULE))
+            for name in ("order_update", "delivery_notice", "sort_ticket"):  # the last one does not extend the frame
+                before, after = prompts.load(name), prompts.load(name, library=library)
+                text = after.render(**{variable: values[variable] for variable in after.variables})
+                row = {"prompt": name, "digest before": before.digest, "digest after": after.digest}
+                rows.append(row | {"has the new rule": NEW_RULE in text})
+        return rows
+
+    @task
+    def report_templates(bad: dict, frame: list[dict], letter: str, ended: str, **context) -> dict[str, Any]:
+        """Conditional prompt sections: one template, and an order's prompt has only the section that applies to it."""
+        from llmkit import ledger, tokens
+
+        rows = []
+        for order in json.loads(ORDERS.read_text()):
+            text = prompts.load("order_update").render(shop=SHOP, order=order, tone="friendly", question="")
+            notes = " ".join(line for line in text.splitlines() if line.startswith("Note: "))
+            row = {"order": order["order_id"], "status": order["status"], "section": shorten(notes, 60)}
+            rows.append(row | {"prompt tokens": tokens.count(text).tokens})
+        changed = [row for row in frame if row["has the new rule"] and row["digest before"] != row["digest after"]]
+        found = {
+            "orders": rows,
+            "bad values refused": f"{len(bad) - 1} of 4",
+            "a hostile question": bad["hostile"],
+            "prompts that one edit of the frame changed": f"{len(changed)} of {len(frame)}",
+            "calls to a model": sum(spent.calls for spent in ledger.spending(run_id=context["run_id"])),
+            "the letter begins": f"{shorten(letter, 60)} (finish reason: {ended})",
         }
-
-    @task
-    def list_statuses() -> list[dict]:
-        """Conditional prompt sections: one order of each status, and the same template for all of them."""
-        return list({order["status"]: order for order in json.loads(ORDERS.read_text())}.values())
-
-    @task
-    def render_for_status(order: dict) -> str:
-        """Conditional prompt sections: what does not apply to an order is not in its prompt, and costs no tokens."""
-        return prompts.load("order_update").render(shop=SHOP, order=order, tone="friendly", question="")
-
-    @task
-    def compare_sections(orders: list[dict], texts: list[str]) -> dict[str, dict]:
-        """Conditional prompt sections: the tokens of each prompt, and whether it speaks of money or of production."""
-        from llmkit import tokens
-
-        return {
-            order["status"]: {
-                "tokens": tokens.count(text, "gpt-4o-mini").tokens,
-                "money comes back": "money comes back" in text,
-                "we write again": "we write again" in text,
-            }
-            for order, text in zip(orders, texts, strict=True)
-        }
+        return tables.logged(log, found)
 
     order = load_order()
-    prompt = render_prompt(order)
-    settings = prompts.load("order_update").settings
-    write = OpenAIChatOperator(
+    rendered = render_prompt(order)
+    letter = OpenAIChatOperator(
         task_id="write_update",
-        doc_md="Jinja2 prompt templates: the settings of the call are kept beside the text that they were tuned for.",
-        prompt=prompt,
-        temperature=settings["temperature"],
-        max_tokens=settings["max_tokens"],
-    )
-    describe_template() >> write
-    compare_with_frame(prompt)
-    refuse_bad_values(order)
-    statuses = list_statuses()
-    compare_sections(statuses, render_for_status.expand(order=statuses))
+        doc_md="Jinja2 prompt templates: the model gets the rendered text, with the settings of the same file.",
+        prompt=rendered["prompt"],
+        temperature=rendered["temperature"],
+        max_tokens=rendered["max_tokens"],
+    ).output
+    return report_templates(refuse_bad_values(order), change_frame(order), letter, letter["finish_reason"])
 
 
 prompt_templating()

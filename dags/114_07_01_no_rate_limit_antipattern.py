@@ -1,47 +1,75 @@
 """
 # 114.7.1 No Rate Limit Handling
 
-A provider lets an account make so many requests a minute. Whoever does not care gets HTTP 429, tries again at once, and gets it
-again; the task fails, its retry begins from the start, and what had been answered is paid once more. Here are sixty letters and
-a quota of twenty a minute. One way ignores it; the other takes turns, and is done in the least time that the quota allows.
+This run is expected to end *failed*. Fourteen letters meet a quota of ten requests a minute. The bad way is what many people write:
+the SDK as it comes, in eight threads. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so long, and all
+threads come back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays for the first letters
+again. The good way asks with the same SDK in as many threads, but each request first waits for its turn.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | API errors and retries | `bad_way.call_at_once` |
-| Cost explosion risks | `bad_way.call_at_once`, `compare_ways` |
-| Proper rate limiting | `good_way.call_in_turn`, `good_way.count_answers` |
-| Backoff strategies | `good_way.list_delays`, `good_way.ask_again_later` |
+| Cost explosion risks | `bad_way.publish_answers`, `compare_ways` |
+| Proper rate limiting | `good_way.deal_letters`, `good_way.call_in_turn` |
+| Backoff strategies | `ask_again_later` |
 
-**Try it**: the run ends *failed*, as it should: the log of `bad_way.call_at_once` ends in `RateLimitError`. `compare_ways` has both ways
-side by side: calls, tokens, USD. Trigger it with 4 *Letters*: they fit into the quota, and both ways succeed. keyless' minute lasts
-six seconds here (`minute=6s` in the connection's password), so that nobody has to wait.
+**Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.call_at_once` ends in one sentence that says what
+failed and what it cost. Open `ask_again_later`: its first try was refused, and Airflow waited as long as the provider asked, plus
+some. Trigger the DAG with 4 *Letters*: they fit into the quota, so both ways succeed at the same price. Trigger it with 5 *Requests
+a minute*: the good way takes longer than it needs to.
 
-**In production**: a pool bounds how many calls run, a limiter how many start; use both, and put the limiter where all workers reach
-it. Let the SDK retry single calls, as it obeys `Retry-After`, and let a task keep what it has before it fails. Jitter matters as soon
-as two clients were refused at the same moment. Batch APIs have quotas of their own, and cost half.
+**You should see** (offline):
+
+| way      |   calls |   tokens |      usd |   seconds | lost                                |
+|:---------|--------:|---------:|---------:|----------:|:------------------------------------|
+| bad_way  |      44 |     2484 | 0.000386 |         8 | 14 of 14 answers (21 calls refused) |
+| good_way |      15 |     1513 | 0.000236 |       3.1 | 0 of 14 answers (1 calls refused)   |
+
+- ask_again_later: answered in try 2
+- verdict: The bad way paid 0.000386 USD and lost 14 of 14 answers (21 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (1 calls refused).
+
+**SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
+`ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
+policy](https://airflow.apache.org/docs/apache-airflow/3.3.0/_modules/airflow/example_dags/example_retry_policy.html) that reads the
+header. Nothing in either shares a quota among workers; `llmkit.limits` does.
+
+**In production**: a [pool](https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/pools.html) bounds
+how many tasks run; a task with eight threads makes eight calls in one slot. The limiter bounds how many calls start, for all
+workers together. Let a task keep what it has: smaller batches lose less. Offline a minute lasts six seconds. With a real key set *A
+minute* to 60 and *Requests a minute* to your account's limit; fourteen letters may well fit into it, and then both ways succeed.
+Batch APIs have quotas of their own and cost half.
+
+**Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [7.2 Unbounded Token Usage](114_07_02_unbounded_tokens_antipattern.py)
 """
 
-import itertools
 import json
+import logging
 import random
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Param, RetryDecision, RetryPolicy, TriggerRule, dag, task, task_group
+from airflow.sdk import Param, RetryDecision, RetryPolicy, TriggerRule, XComArg, dag, task, task_group
 
-from llmkit import prompts
+from llmkit import prompts, tables
+from llmkit.course import side_by_side
 from llmkit.limits import RateLimit, retry_after
 
+log = logging.getLogger(__name__)
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
-ONE_QUOTA, THE_SAME_QUOTA = "openai_quota", "openai_quota_2"
-WORKERS, THREADS = 4, 8
+THREADS = 8
+
+
+def letters(params: dict) -> list[str]:
+    """As many of the shop's letters as the form asks for."""
+    return [ticket["text"] for ticket in json.loads(TICKETS.read_text())[: params["letters"]]]
 
 
 def ask(client: Any, letter: str) -> str:
-    """The team for a letter; one call."""
+    """The team for a letter; one call, and the SDK's own retries."""
     prompt = prompts.load("sort_ticket", 2)
     messages = [{"role": "user", "content": prompt.render(ticket=letter)}]
     reply = client.chat.completions.create(model="gpt-4o-mini", messages=messages, **prompt.settings)
@@ -49,107 +77,81 @@ def ask(client: Any, letter: str) -> str:
 
 
 class WaitAsAsked(RetryPolicy):
-    """Airflow's retry comes when the provider says so, and a little later, as others were told the same."""
+    """Airflow's retry waits as long as the provider asks, or twice as long each time; and up to half of it more."""
 
-    def evaluate(self, exception: BaseException, *args: object, **kwargs: object) -> RetryDecision:
+    def evaluate(self, exception: BaseException, try_number: int, *args: object, **kwargs: object) -> RetryDecision:
         if getattr(exception, "status_code", None) != 429:
             return RetryDecision.default()
-        seconds = retry_after(exception.response.headers) or 1.0
-        return RetryDecision.retry(timedelta(seconds=seconds * random.uniform(1.0, 1.5)), "as Retry-After says")
+        asked = retry_after(exception.response.headers)
+        seconds = 2.0**try_number if asked is None else asked
+        # Jitter: clients that were refused at the same moment must not come back at the same moment.
+        return RetryDecision.retry(timedelta(seconds=seconds * random.uniform(1.0, 1.5)), f"told to wait {asked} s")
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.7.1 · No Rate Limit Handling (fails on purpose)",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     max_active_runs=1,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=1), "execution_timeout": timedelta(minutes=5)},
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "letters": Param(60, type="integer", title="Letters", description="By four workers.", minimum=4, maximum=200),
-        "per_minute": Param(20, type="integer", title="Requests a minute", description="The quota.", minimum=2),
-        "minute": Param(6.0, type="number", title="A minute in seconds", description="60 with a real key.", minimum=1),
+        "letters": Param(14, type="integer", minimum=4, maximum=48, title="Letters", description="4 to 48; 10 fit."),
+        "per_minute": Param(10, type="integer", minimum=2, title="Requests a minute", description="For the good way."),
+        "minute": Param(6, type="number", minimum=1, maximum=60, title="A minute", description="In seconds, 1 to 60."),
     },
 )
-def no_rate_limit_antipattern() -> None:
-    @task
-    def deal_letters(params: dict) -> list[list[str]]:
-        """API errors and retries: so many letters for each of four workers."""
-        texts = [ticket["text"] for ticket in json.loads(TICKETS.read_text())]
-        letters = [texts[n % len(texts)] for n in range(params["letters"])]
-        return [letters[n::WORKERS] for n in range(WORKERS)]
-
+def no_rate_limit_antipattern() -> XComArg:
     @task_group
-    def bad_way(batches: list[list[str]]):
-        # The retry comes at once, and begins with the first letter again.
-        @task(retries=2, retry_delay=timedelta(0))
-        def call_at_once(batches: list[list[str]]) -> list[str]:
-            """API errors and retries: 429, again, 429, again. Cost explosion risks: a retry pays what was answered before."""
-            from openai import RateLimitError
-
-            client = OpenAIHook(conn_id=ONE_QUOTA).conn.with_options(max_retries=0)
-
-            def insist(letter: str) -> str:
-                for _ in range(3):
-                    try:
-                        return ask(client, letter)
-                    except RateLimitError as error:
-                        refused = error
-                raise refused
-
-            with ThreadPoolExecutor(WORKERS * THREADS) as threads:
-                return list(threads.map(insist, itertools.chain(*batches)))
+    def bad_way() -> XComArg:
+        @task(on_failure_callback=side_by_side.last_line("no answer was kept"))
+        def call_at_once(params: dict) -> list[str]:
+            """API errors and retries: eight threads are refused, wait equally long, and are refused again, until one gives up."""
+            client = OpenAIHook(conn_id="openai_quota_one").conn
+            with ThreadPoolExecutor(THREADS) as threads:
+                return list(threads.map(partial(ask, client), letters(params)))
 
         @task
-        def publish_answers(answers: list[str]) -> int:
-            """Cost explosion risks: nothing comes of it; the answers that were paid for are lost with the task."""
-            return len(answers)
+        def publish_answers(answers: list[str]) -> None:
+            """Cost explosion risks: stands for the work that waits for the answers. Those that were paid for never come."""
 
-        answers = call_at_once(batches)
-        publish_answers(answers)
+        publish_answers(answers := call_at_once())
         return answers
 
     @task_group
-    def good_way(batches: list[list[str]], quota_used_up: Any):
+    def good_way() -> XComArg:
+        @task
+        def deal_letters(params: dict) -> list[list[str]]:
+            """Proper rate limiting: two batches for two workers; one that fails loses only its own answers."""
+            return [letters(params)[0::2], letters(params)[1::2]]
+
         @task(pool="llm_calls")
-        def call_in_turn(letters: list[str], params: dict) -> list[str]:
-            """Proper rate limiting: each request, also a retry of the SDK's own, waits for its turn among all workers'."""
+        def call_in_turn(batch: list[str], params: dict) -> list[str]:
+            """Proper rate limiting: each request, also a retry of the SDK, waits for its turn among all workers' requests."""
             limit = RateLimit("lesson 114.7.1", params["per_minute"], minute=params["minute"])
-            client = OpenAIHook(conn_id=THE_SAME_QUOTA).conn
-            client = client.with_options(http_client=limit.http_client(), max_retries=5)
+            client = OpenAIHook(conn_id="openai_quota_two").conn.with_options(http_client=limit.http_client())
             with ThreadPoolExecutor(THREADS) as threads:
-                return list(threads.map(lambda letter: ask(client, letter), letters))
+                return list(threads.map(partial(ask, client), batch))
 
-        @task
-        def count_answers(answers: list[list[str]]) -> int:
-            """Proper rate limiting: every letter has its answer."""
-            return sum(map(len, answers))
+        return call_in_turn.expand(batch=deal_letters())
 
-        @task
-        def list_delays() -> dict[str, list[float]]:
-            """Backoff strategies: seconds before each retry. With jitter, clients that were refused together part."""
-            doubled = [min(60.0, 0.5 * 2**attempt) for attempt in range(6)]
-            return {"fixed": [1.0] * 6, "exponential": doubled, "full jitter": [random.uniform(0, d) for d in doubled]}
-
-        @task(retries=5, retry_policy=WaitAsAsked(), trigger_rule=TriggerRule.ALL_DONE)
-        def ask_again_later(letters: list[list[str]]) -> str:
-            """Backoff strategies: refused by the quota that the bad way has used up, Airflow waits as long as it was told."""
-            return ask(OpenAIHook(conn_id=ONE_QUOTA).conn.with_options(max_retries=0), letters[0][0])
-
-        [list_delays(), quota_used_up] >> ask_again_later(batches)
-        return count_answers(call_in_turn.expand(letters=batches))
+    @task(retries=3, retry_policy=WaitAsAsked())
+    def ask_again_later(params: dict, **context) -> dict:
+        """Backoff strategies: this provider refuses the first try for certain; Airflow comes back when it was told to."""
+        client = OpenAIHook(conn_id="openai_busy").conn.with_options(max_retries=0)
+        return {"team": ask(client, letters(params)[0]), "tries": context["ti"].try_number}
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def compare_ways(**context) -> str:
-        """Cost explosion risks: the same letters, the same quota, two bills."""
-        from llmkit.course import side_by_side
+    def compare_ways(bad: list | None, good: list[list], again: dict, params: dict, **context) -> dict:
+        """Cost explosion risks: the same letters and the same quota, and what each way paid and kept."""
+        rows, wanted = side_by_side.rows(context, bad_way="bad_way", good_way="good_way"), params["letters"]
+        for row, kept in zip(rows, (len(bad or []), sum(map(len, good))), strict=True):
+            row["lost"] = f"{wanted - kept} of {wanted} answers ({row.pop('refused')} calls refused)"
+        verdict = "The bad way paid {0[usd]:.6f} USD and lost {0[lost]}. The good way paid {1[usd]:.6f} USD and lost {1[lost]}."
+        facts = {"ask_again_later": f"answered in try {again['tries']}", "verdict": verdict.format(*rows)}
+        return tables.logged(log, {"ways": rows, **facts})
 
-        return side_by_side.table(context, bad_way="bad_way.call_at_once", good_way="good_way.count_answers")
-
-    batches = deal_letters()
-    answers = bad_way(batches)
-    [answers, good_way(batches, answers)] >> compare_ways()
+    return compare_ways(bad_way(), good_way(), ask_again_later())
 
 
 no_rate_limit_antipattern()

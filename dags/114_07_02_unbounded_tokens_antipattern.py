@@ -1,133 +1,167 @@
 """
 # 114.7.2 Unbounded Token Usage
 
-Tokens are money and room, and both end. A lease with its annexes is longer than the model's context, so the call fails; and where a
-call succeeds, nobody said how long the answer may be. The bad way sends what it has and takes what comes. The good way counts first, cuts
-at a sentence, limits each answer, and stops the run when it has spent what it may.
+This run is expected to end *failed*. Each of the 19 parts of a lease gets a label of one word. The bad way asks for them in one
+conversation, as a chat does: each call sends all earlier parts and answers once more. So each call costs more than the one before,
+until the conversation is longer than the model's context and the provider refuses it. The good way asks for each part alone, cuts a
+part that is too long at a sentence, counts each call before it is sent, and fails before it can spend more than a cap.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Cost overruns | `bad_way.explain_parts`, `compare_ways` |
-| Context overflow | `bad_way.read_whole` |
-| Token budgeting | `good_way.count_tokens`, `good_way.read_until_cap` |
-| Content truncation | `good_way.cut_parts` |
+| Cost overruns | `bad_way.publish_labels`, `compare_ways` |
+| Context overflow | `bad_way.label_in_one_chat` |
+| Token budgeting | `good_way.label_parts`, `measure_limits` |
+| Content truncation | `split_lease` |
 
-**Try it**: the run ends *failed*, as it should: the log of `bad_way.read_whole` says how many tokens were too many. Compare the tokens in
-`compare_ways`: few calls of the bad way cost as much as many of the good one. Raise *Most tokens of a run* and see how many parts
-`good_way.read_until_cap` reads; lower *Longest part* and see where `good_way.cut_parts` cuts.
+**Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.label_in_one_chat` ends in one sentence that says
+what failed and what it cost. Trigger the DAG with *Most tokens* at 2000: `good_way.label_parts` fails before the call that could go
+beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the verdict says how many tokens stay unread.
 
-**In production**: set `max_tokens` in the connection or the prompt's settings, so that no call is without. A cap a run stops a loop; a cap a
-month belongs to the provider's account. Count with the provider's own count where it matters, and leave room for the answer. What
-cannot be cut is read in parts, as lesson 114.3.2 does.
+**You should see** (offline):
+
+| way      |   calls |   tokens |      usd |   seconds | lost                         |
+|:---------|--------:|---------:|---------:|----------:|:-----------------------------|
+| bad_way  |      22 |    15662 | 0.002358 |        12 | 19 of 19 labels (2 refusals) |
+| good_way |      19 |     3662 |  0.00056 |       3.3 | 0 of 19 labels (0 refusals)  |
+
+|     paid | limit                            |   allowed |
+|---------:|:---------------------------------|----------:|
+|      493 | tokens, by usage_limits          |       400 |
+| 0.000076 | USD, by usage_limits             |   0.00006 |
+|      301 | tokens, counted before each call |       400 |
+
+- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals), the good way 3662 and 0 of 19 labels (0 refusals). Of the long parts, 357 tokens stay unread.
+
+**SDK or own code?** `@task.llm` takes pydantic-ai's
+[`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as
+`cost_limit`, for one task with its retries. They are checked when an answer has come, so the last call is paid in full;
+`measure_limits` shows how far each goes beyond its limit. The lesson checks before a call, with `llmkit.tokens`, and for all tries,
+by the ledger.
+
+**In production**: give every call a `max_tokens`; the thinking of a model counts too. Keep a chat short: send its last turns, or a
+summary (lesson 4.3). An error that stays is not worth a retry, which pays again. Set a budget for the month in the provider's
+account, because no code of yours sees all calls. Offline the context has 1,500 tokens. A real one is far larger: there the chat may
+end well, and only the bill tells.
+
+**Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [7.3 No Output Validation](114_07_03_no_validation_antipattern.py)
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Param, TriggerRule, dag, task, task_group
+from airflow.sdk import Param, TriggerRule, XComArg, dag, task, task_group
+from airflow.sdk.exceptions import AirflowFailException
 
-from llmkit import prompts, tokens
+from llmkit import prompts, tables, tokens
+from llmkit.course import side_by_side
 
-CONN_ID = "openai_context"
+log = logging.getLogger(__name__)
 LEASE = Path(__file__).parents[1] / "include" / "data" / "leases" / "lease_with_annexes.md"
-MODEL = "gpt-4o-mini"
+MODEL, CONN_ID, LIMIT, USD = "gpt-4o-mini", "openai_context", 400, Decimal("0.00006")
+COUNTED_FOR = "smollm"  # The model that answers offline; the count is an estimate. With a real key: MODEL.
 
 
-def ask(prompt: prompts.Prompt, part: str) -> Any:
-    """One call, with the settings that the prompt's file has, or without any."""
-    messages = [{"role": "user", "content": prompt.render(part=part)}]
-    return OpenAIHook(conn_id=CONN_ID).conn.chat.completions.create(model=MODEL, messages=messages, **prompt.settings)
+def labelled(cap: int, calls: list[dict], spent: int) -> Iterator[tuple[str, int]]:
+    """Each label, and the tokens spent so far. Fails before a call that may take more than is left of the ``cap``."""
+    settings, client = prompts.load("sort_lease_part").settings, OpenAIHook(conn_id=CONN_ID).conn
+    for call in calls:
+        if spent + call["most"] > cap:
+            raise AirflowFailException(f"{spent} of {cap} tokens are spent, and the next call may take {call['most']}.")
+        messages = [{"role": "user", "content": call["prompt"]}]
+        reply = client.chat.completions.create(model=MODEL, messages=messages, **settings)
+        spent += reply.usage.total_tokens
+        yield reply.choices[0].message.content, spent
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.7.2 · Unbounded Token Usage (fails on purpose)",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
-    # A request that is too long stays too long: the task that sends it has no retries.
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "cap": Param(1200, type="integer", title="Most tokens of a run", description="Of the good way.", minimum=100),
-        "longest": Param(120, type="integer", title="Longest part", description="In tokens.", minimum=10, maximum=1000),
+        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="Tokens, for the good way."),
+        "longest": Param(300, type="integer", minimum=50, title="Longest part", description="Tokens; more is cut."),
     },
 )
-def unbounded_tokens_antipattern() -> None:
+def unbounded_tokens_antipattern() -> XComArg:
     @task
-    def split_lease() -> list[str]:
-        """Content truncation: the document, by its sections."""
-        return LEASE.read_text().split("\n## ")
+    def split_lease(params: dict) -> list[dict]:
+        """Content truncation: the lease by its headings; what is too long is also cut behind a whole sentence."""
+        prompt, calls = prompts.load("sort_lease_part"), []
+        for part in LEASE.read_text().split("\n## ")[1:]:
+            cut = tokens.truncate(part, params["longest"], COUNTED_FOR)
+            text, unread = prompt.render(part=cut.text), cut.original_tokens - cut.tokens
+            most = tokens.count(text, COUNTED_FOR).upper + 2 * tokens.PER_MESSAGE + prompt.settings["max_tokens"]
+            calls.append({"whole": prompt.render(part=part), "prompt": text, "most": most, "unread": unread})
+        return calls
 
     @task_group
-    def bad_way(parts: list[str]):
+    def bad_way(calls: list[dict]) -> XComArg:
+        @task(on_failure_callback=side_by_side.last_line("all labels were lost"))
+        def label_in_one_chat(calls: list[dict]) -> list[str]:
+            """Context overflow: the chat grows by a part and an answer with each call, until the provider refuses it."""
+            client, chat = OpenAIHook(conn_id=CONN_ID).conn, []
+            for call in calls:
+                chat.append({"role": "user", "content": call["whole"]})
+                reply = client.chat.completions.create(model=MODEL, messages=chat)
+                chat.append({"role": "assistant", "content": reply.choices[0].message.content})
+            return [turn["content"] for turn in chat if turn["role"] == "assistant"]
+
         @task
-        def explain_parts(parts: list[str]) -> list[int]:
-            """Cost overruns: nobody said how long an answer may be, so each is as long as the model likes; in tokens."""
-            prompt = prompts.load("explain_lease_part")
-            return [ask(prompt, part).usage.completion_tokens for part in parts[1:3]]
+        def publish_labels(labels: list[str]) -> None:
+            """Cost overruns: stands for the work that waits for the labels, which both tries have paid for in vain."""
 
-        @task(retries=0)
-        def read_whole(parts: list[str]) -> str:
-            """Context overflow: more tokens than the model can read; the provider refuses, and nothing is read at all."""
-            return ask(prompts.load("note_lease_part"), "\n## ".join(parts)).choices[0].message.content
-
-        @task
-        def publish_notes(note: str) -> int:
-            """Context overflow: what was to be done with the answer is not done."""
-            return len(note)
-
-        read = read_whole(parts)
-        publish_notes(read)
-        explain_parts(parts) >> read
-        return read
+        publish_labels(labels := label_in_one_chat(calls))
+        return labels
 
     @task_group
-    def good_way(parts: list[str]):
+    def good_way(calls: list[dict]) -> XComArg:
         @task
-        def count_tokens(parts: list[str]) -> dict[str, Any]:
-            """Token budgeting: known before anything is paid; offline, and exact for this model."""
-            counted = [tokens.count(part, MODEL) for part in parts]
-            return {"parts": [each.tokens for each in counted], "all": sum(each.tokens for each in counted)}
+        def label_parts(calls: list[dict], params: dict, **context) -> list[str]:
+            """Token budgeting: each part alone, while the next call fits under the cap; what earlier tries paid counts too."""
+            paid = side_by_side.rows(context, earlier_tries="good_way")[0]["tokens"]
+            return [label for label, _ in labelled(params["cap"], calls, paid)]
 
-        @task
-        def cut_parts(parts: list[str], params: dict) -> list[dict]:
-            """Content truncation: what is too long is cut behind a whole sentence, and says that it was."""
-            cut = [tokens.truncate(part, params["longest"], MODEL) for part in parts]
-            return [{"text": part.text, "tokens": part.tokens, "of": part.original_tokens} for part in cut]
+        return label_parts(calls)
 
-        @task
-        def read_until_cap(parts: list[dict], params: dict, **context) -> dict[str, Any]:
-            """Token budgeting: before each call the ledger says what this run has spent, also in tries that failed."""
-            from llmkit import ledger
+    @task
+    def measure_limits(calls: list[dict]) -> list[dict]:
+        """Token budgeting: the same calls under three limits of one height, and what each has paid when it stops."""
+        from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
+        from pydantic_ai.usage import RunUsage, UsageLimitExceeded, UsageLimits
 
-            def spent() -> int:
-                groups = ledger.spending("task_id", run_id=context["run_id"], dag_id=context["dag"].dag_id)
-                mine = [s for s in groups if s.group[0] == context["ti"].task_id]
-                return sum(s.input_tokens + s.output_tokens for s in mine)
-
-            prompt, notes = prompts.load("note_lease_part"), []
-            # What a call takes at most: the prompt's words, the part, and the longest answer.
-            around = tokens.count(prompt.render(part=""), MODEL).tokens + prompt.settings["max_tokens"] + 20
-            for part in parts:
-                if spent() + around + part["tokens"] > params["cap"]:
-                    break
-                notes.append(ask(prompt, part["text"]).choices[0].message.content)
-            return {"read": len(notes), "of": len(parts), "tokens": spent(), "notes": notes}
-
-        count_tokens(parts)
-        return read_until_cap(cut_parts(parts))
+        agent = PydanticAIHook().create_agent(instructions="", model_settings=prompts.load("sort_lease_part").settings)
+        counted, in_tokens, in_usd = 0, RunUsage(), RunUsage()
+        for usage, limit in ((in_tokens, {"total_tokens_limit": LIMIT}), (in_usd, {"cost_limit": USD})):
+            with suppress(UsageLimitExceeded):
+                for call in calls:
+                    agent.run_sync(call["prompt"], usage=usage, usage_limits=UsageLimits(**limit))
+        with suppress(AirflowFailException):
+            for _, spent in labelled(LIMIT, calls, 0):
+                counted = spent
+        return [
+            {"limit": "tokens, by usage_limits", "allowed": LIMIT, "paid": in_tokens.total_tokens},
+            {"limit": "USD, by usage_limits", "allowed": float(USD), "paid": float(in_usd.cost)},
+            {"limit": "tokens, counted before each call", "allowed": LIMIT, "paid": counted},
+        ]
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def compare_ways(**context) -> str:
-        """Cost overruns: what each way used, and what came of it."""
-        from llmkit.course import side_by_side
+    def compare_ways(calls: list[dict], bad: list | None, good: list | None, limits: list[dict], **context) -> dict:
+        """Cost overruns: the same parts; what each way paid, and what it has for that."""
+        rows = side_by_side.rows(context, bad_way="bad_way", good_way="good_way")
+        for row, labels in zip(rows, (bad, good), strict=True):
+            row["lost"] = f"{len(calls) - len(labels or [])} of {len(calls)} labels ({row.pop('refused')} refusals)"
+        paid = "The bad way paid {0[tokens]} tokens and lost {0[lost]}, the good way {1[tokens]} and {1[lost]}. "
+        verdict = f"{paid.format(*rows)}Of the long parts, {sum(call['unread'] for call in calls)} tokens stay unread."
+        return tables.logged(log, {"ways": rows, "limits": limits, "verdict": verdict})
 
-        return side_by_side.table(context, bad_way="bad_way.read_whole", good_way="good_way.read_until_cap")
-
-    parts = split_lease()
-    [bad_way(parts), good_way(parts)] >> compare_ways()
+    return compare_ways(calls := split_lease(), bad_way(calls), good_way(calls), measure_limits(calls))
 
 
 unbounded_tokens_antipattern()

@@ -1,67 +1,90 @@
 """
 # 114.7.3 No Output Validation
 
-A model answers in JSON until it does not: it is polite before it, puts a comma too many, or stops in the middle. The bad way takes the
-text for what it should be and hands it to the database, whose error is about bytes and says nothing of the model. The good way reads
-an answer leniently, checks it against a type, asks once more where that fails, and puts what is still wrong aside.
+This run is expected to end *failed*. A model answers in JSON until it does not: it writes a polite sentence before the JSON, puts
+a comma too many, or stops in the middle. The bad way hands each answer to the database as it came; one that is no JSON costs the
+whole batch. The good way reads the same answers leniently, checks them against a type, asks once more for those that fail, and
+puts the rest aside for a person.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Malformed outputs | `ask_model`, `list_malformed` |
-| Downstream failures | `bad_way.write_rows`, `bad_way.report_teams` |
-| Schema validation | `good_way.check_answers`, `good_way.write_rows` |
-| Output parsing | `good_way.check_answers`, `good_way.show_quarantine` |
+| Malformed outputs | `ask_model` |
+| Downstream failures | `bad_way.write_rows`, `bad_way.report_teams`, `compare_ways` |
+| Schema validation | `good_way.write_rows` |
+| Output parsing | `good_way.check_answers` |
 
-**Try it**: the run ends *failed*, as it should: the log of `bad_way.write_rows` ends in Postgres' `invalid input syntax for type json`, and
-not one row is written. `good_way.check_answers` says for each ticket how its answer was read, and `good_way.show_quarantine` what a
-person has to look at. Trigger it with more *Tickets*: the model of this connection spoils three answers of ten, and halves four.
+**Try it**: open `compare_ways` and look at *Storage → XCom*: one batch of answers, and what each way made of it. The log of
+`bad_way.write_rows` ends in one sentence that says what failed and what it cost. The stack above that sentence shows the database
+driver. No line of it shows that a model wrote the text. The XCom of `good_way.check_answers` says for each ticket how its answer
+was read, or what is wrong with it. Trigger the DAG with 40 *Tickets*: the model of this connection spoils the form of three
+answers in ten and cuts four in ten.
 
-**In production**: ask for the schema (`response_format`, tools, or pydantic-ai's `output_type`, which asks again by itself) and check the
-answer all the same: a schema says nothing about sense, and a limit cuts any JSON. Watch the share that lands in quarantine.
+**You should see** (offline):
+
+| way      |   calls |   tokens |      usd |   seconds | not written   |
+|:---------|--------:|---------:|---------:|----------:|:--------------|
+| bad_way  |      12 |     2494 | 0.000498 |       2.7 | 12 of 12 rows |
+| good_way |      17 |     4554 |  0.00086 |       4.3 | 2 of 12 rows  |
+
+- good_way: put aside: 2
+- good_way: as it is: 5
+- good_way: repaired: 3
+- good_way: parsed leniently: 2
+- verdict: The bad way did not write 12 of 12 rows. The good way put 2 of 12 rows aside for a person.
+
+**SDK or own code?** OpenAI's SDK checks one answer by itself (`client.chat.completions.parse(response_format=Ticket)`), and
+[`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html) with `output_type`
+also asks again (lesson 1.5), but not for an answer that the token limit cut: there it raises at once. Both raise for an answer
+that stays wrong. The lesson takes the steps apart (`llmkit.guardrails.output`), so that one bad answer stops no other.
+
+**In production**: ask for a strict schema at once, and check all the same: a token limit cuts any JSON, and a schema does not know
+whether an answer is right. A retry of `write_rows` cannot help, and it keeps "all rows or none" only up to 1,000 rows (the hook's
+`commit_every`). A retry of `ask_model` pays for all its calls again: map it over smaller batches. Watch the share in quarantine.
+With a real key the answers are nearly always JSON: the bad way succeeds too, and the run ends success.
+
+**Builds on** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py) · **Next** [7.4 Hardcoded Prompts](114_07_04_hardcoded_prompts_antipattern.py)
 """
 
 import json
+import logging
+from collections import Counter
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Param, TriggerRule, dag, task, task_group
+from airflow.sdk import Param, TriggerRule, XComArg, dag, task, task_group
 from pydantic import BaseModel, Field
 
-from llmkit import prompts
+from llmkit import prompts, tables
+from llmkit.course import side_by_side
+from llmkit.guardrails.output import OutputRejected, checked, quarantine
 
-CONN_ID = "openai_malformed"
+log = logging.getLogger(__name__)
+HOW_MANY = "How many tickets, 4 to 48: one call for each, and one more for each answer that cannot be read."
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
 
 
 class Ticket(BaseModel):
-    """A row of our table; what does not fit is no ticket."""
+    """A row of our table. What does not fit is no ticket, even if it is JSON."""
 
     team: Literal["support", "sales", "accounting"]
     urgent: bool
     summary: str = Field(min_length=5)
 
 
-def ask(prompt: str) -> str:
-    """The model's answer to one prompt, as it comes."""
-    form = prompts.load("note_ticket")
-    schema = {"type": "json_schema", "json_schema": {"name": "ticket", "strict": True, "schema": form.output}}
-    messages = [{"role": "user", "content": prompt}]
-    reply = OpenAIHook(conn_id=CONN_ID).create_chat_completion(messages, response_format=schema, **form.settings)
-    return reply[0].message.content
-
-
-def is_json(text: str) -> bool:
-    """Whether ``text`` parses, as it is."""
-    try:
-        return json.loads(text) is not None
-    except ValueError:
-        return False
+def ask(ticket: str, wrong: str = "", *, strict: bool = False, **more: int) -> str:
+    """The model's answer as it comes. A schema that is not ``strict`` is a wish; that is the API's default."""
+    form, hook = prompts.load("note_ticket"), OpenAIHook(conn_id="openai_malformed")
+    schema = {"type": "json_schema", "json_schema": {"name": "ticket", "schema": form.output, "strict": strict}}
+    messages = [{"role": "user", "content": f"{form.render(ticket=ticket)}\n\n{wrong}".strip()}]
+    message = hook.create_chat_completion(messages, response_format=schema, **{**form.settings, **more})[0].message
+    return message.content or message.refusal or ""
 
 
 def write(table: str, rows: list[tuple[str, str]]) -> int:
-    """All rows or none; a ticket that is there already gets its new answer, so that running it twice is safe."""
+    """All rows or none. A ticket that is there already gets its new answer, so that running it twice is safe."""
     from airflow.providers.postgres.hooks.postgres import PostgresHook
 
     hook = PostgresHook("llm_db")
@@ -72,89 +95,72 @@ def write(table: str, rows: list[tuple[str, str]]) -> int:
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.7.3 · No Output Validation (fails on purpose)",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
-    params={"tickets": Param(12, type="integer", title="Tickets", description="To note.", minimum=4, maximum=48)},
+    params={"tickets": Param(12, type="integer", minimum=4, maximum=48, title="Tickets", description=HOW_MANY)},
 )
-def no_validation_antipattern() -> None:
+def no_validation_antipattern() -> XComArg:
     @task
     def ask_model(params: dict) -> list[dict[str, str]]:
-        """Malformed outputs: one answer a ticket, as it comes; both ways get the same."""
+        """Malformed outputs: one answer for each ticket, as it comes. Both ways get the same answers."""
         tickets = json.loads(TICKETS.read_text())[: params["tickets"]]
-        asked = {each["id"]: prompts.load("note_ticket").render(ticket=each["text"]) for each in tickets}
-        return [{"id": name, "prompt": prompt, "answer": ask(prompt)} for name, prompt in asked.items()]
-
-    @task
-    def list_malformed(answers: list[dict[str, str]]) -> list[str]:
-        """Malformed outputs: those that are no JSON, as the model wrote them."""
-        return [each["answer"] for each in answers if not is_json(each["answer"])]
+        return [{"id": each["id"], "text": each["text"], "answer": ask(each["text"])} for each in tickets]
 
     @task_group
-    def bad_way(answers: list[dict[str, str]]):
-        @task
-        def write_rows(answers: list[dict[str, str]]) -> int:
-            """Downstream failures: the database is the first that looks, and it refuses all rows for the sake of one."""
+    def bad_way(answers: list[dict]) -> XComArg:
+        @task(on_failure_callback=side_by_side.last_line("no row was written", of="ask_model"))
+        def write_rows(answers: list[dict]) -> int:
+            """Downstream failures: the database is the first to look, and it refuses all rows because of one."""
             return write("lesson_tickets_bad", [(each["id"], each["answer"]) for each in answers])
 
         @task
-        def report_teams(rows: int) -> int:
-            """Downstream failures: whoever waits for the table waits."""
-            return rows
+        def report_teams(rows: int) -> None:
+            """Downstream failures: stands for the work that waits for the table. It never starts."""
 
-        written = write_rows(answers)
-        report_teams(written)
-        return written
+        report_teams(rows := write_rows(answers))
+        return rows
 
     @task_group
-    def good_way(answers: list[dict[str, str]]):
+    def good_way(answers: list[dict]) -> list[XComArg]:
         @task
-        def check_answers(answers: list[dict[str, str]], **context) -> list[dict[str, Any]]:
-            """Output parsing: as it is, leniently, or by one more call. Schema validation: then it is a Ticket, or set aside."""
-            from llmkit.guardrails.output import OutputRejected, checked, quarantine
-
-            found = []
+        def check_answers(answers: list[dict], **context) -> list[dict]:
+            """Output parsing: an answer is read as it is, leniently, or once more with twice the room; or put aside."""
+            read = []
             for each in answers:
                 try:
-                    ticket = checked(
-                        each["answer"], Ticket, repair=lambda wrong, each=each: ask(f"{each['prompt']}\n\n{wrong}")
+                    found = checked(
+                        each["answer"], Ticket, repair=partial(ask, each["text"], strict=True, max_tokens=160)
                     )
-                    found.append({"id": each["id"], "how": ticket.how, "ticket": ticket.value.model_dump()})
+                    read.append({"id": each["id"], "how": found.how, "ticket": found.value.model_dump()})
                 except OutputRejected as rejected:
                     quarantine(rejected, each["id"], context)
-                    found.append({"id": each["id"], "how": "quarantine", "ticket": None})
-            return found
+                    read.append({"id": each["id"], "how": "put aside", "ticket": None, "errors": rejected.errors})
+            return read
 
         @task
-        def write_rows(found: list[dict[str, Any]]) -> int:
-            """Schema validation: what fits is written, whatever became of the others."""
-            return write(
-                "lesson_tickets_good", [(each["id"], json.dumps(each["ticket"])) for each in found if each["ticket"]]
-            )
+        def write_rows(read: list[dict]) -> int:
+            """Schema validation: only what is a Ticket is written; JSON with a team that we do not have is none."""
+            return write("lesson_tickets_good", [(a["id"], json.dumps(a["ticket"])) for a in read if a["ticket"]])
 
-        @task
-        def show_quarantine(**context) -> list[dict[str, str]]:
-            """Output parsing: what could not be read, with the reasons, for a person to look at."""
-            from llmkit.guardrails.output import quarantined
-
-            return quarantined(context["dag"].dag_id, context["run_id"])
-
-        found = check_answers(answers)
-        found >> show_quarantine()
-        return write_rows(found)
+        read = check_answers(answers)
+        return [read, write_rows(read)]
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def compare_ways(**context) -> str:
-        """Downstream failures: the price of checking is a call for each answer that cannot be read."""
-        from llmkit.course import side_by_side
-
-        return side_by_side.table(context, bad_way="bad_way.write_rows", good_way="good_way.write_rows")
+    def compare_ways(bad_rows: int | None, good: tuple[list[dict], int], **context) -> dict:
+        """Downstream failures: the same answers, and what each way made of them. The first calls count for both."""
+        read, written = good
+        ways = side_by_side.rows(context, bad_way=["ask_model", "bad_way"], good_way=["ask_model", "good_way"])
+        for way, rows in zip(ways, (bad_rows or 0, written), strict=True):
+            way["not written"] = f"{len(read) - rows} of {len(read)} rows"
+            del way["refused"]
+        how = Counter(f"good_way: {each['how']}" for each in read)
+        verdict = "The bad way did not write {0[not written]}. The good way put {1[not written]} aside for a person."
+        return tables.logged(log, {"ways": ways, **how, "verdict": verdict.format(*ways)})
 
     answers = ask_model()
-    list_malformed(answers)
-    [bad_way(answers), good_way(answers)] >> compare_ways()
+    return compare_ways(bad_way(answers), good_way(answers))
 
 
 no_validation_antipattern()

@@ -130,6 +130,7 @@ class Settings:
             "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
             "AIRFLOW__SCHEDULER__ENABLE_TRACEMALLOC": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "ORT_DISABLE_TELEMETRY": "1",
             "AIRFLOW_CONN_LLM_DB": f"postgres://postgres:@/llm?host={socket_dir.replace('/', '%2F')}",
             "PYTHONPATH": os.pathsep.join([str(REPO / "config"), str(REPO)]),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),

@@ -150,10 +150,10 @@ def page_errors(path: Path, lessons: dict[str, dict[str, Any]]) -> list[str]:
     if lessons[path.stem]["outcome"] == "failed" and not doc.split("\n\n", 2)[1].startswith(EXPECTED_TO_FAIL):
         errors.append(f"the page's first line is not {EXPECTED_TO_FAIL!r}")
     links = re.findall(r"(?:\*\*(Builds on|Next)\*\* )?\[([^\]]+)\]\((114_\w+)\.py\)", doc)
-    for _, text, target in links:
+    for kind, text, target in links:
         if target not in there:
             errors.append(f"the link {text!r} leads to {target}.py, which is not there")
-        elif text != (wanted := f"{lessons[target]['id'].removeprefix('114.')} {lessons[target]['title']}"):
+        elif kind and text != (wanted := f"{lessons[target]['id'].removeprefix('114.')} {lessons[target]['title']}"):
             errors.append(f"the link to {target}.py says {text!r}, not {wanted!r}")
     ends = {kind: target for kind, _, target in links if kind}
     place = there.index(path.stem)

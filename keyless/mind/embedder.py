@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from functools import lru_cache
 
 import numpy as np
+
+# onnxruntime 1.31 reports its use to Microsoft unless this is set before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import onnxruntime
 from tokenizers import Tokenizer
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import importlib.util
+import json
 
 import pytest
-
-from stack.settings import REPO
+from llmock.scenarios import Reply
 
 DAG = "114_01_03_basic_llm_task"
 
@@ -14,59 +13,98 @@ def run(run_lesson):
     return run_lesson(DAG)
 
 
+@pytest.fixture(scope="module")
+def other(run_lesson):
+    """Both form fields with another value."""
+    return run_lesson(DAG, ticket="My name is {{ 6 * 7 }} and {% raw %} my drawer is stuck.", max_tokens=8)
+
+
+@pytest.fixture
+def scripted(settings, llmock, run_dag, monkeypatch):
+    """``scripted(text, finish_reason)`` runs the lesson against a model that answers so."""
+
+    def run(text, finish_reason="stop"):
+        connection = {
+            "conn_type": "pydanticai",
+            "host": llmock.base_url(),
+            "password": "any",
+            "extra": {"model": "openai-chat:gpt-4o-mini"},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_PYDANTICAI_DEFAULT", json.dumps(connection))
+        llmock.add(Reply(text=text, finish_reason=finish_reason))
+        done = run_dag(settings.dags, DAG, ticket=f"{finish_reason}: {text}")
+        assert len(llmock.requests) == 1, "an unusable answer is not asked for again"
+        assert done.state == "success", done.log[-2000:]
+        return done
+
+    return run
+
+
 def test_it_ends_as_the_outline_says(run):
     assert run.state == "success", run.log[-3000:]
     assert set(run.tasks.values()) == {"success"}
 
 
 @pytest.mark.checklist("114.1.3", "Create simple LLM task")
-def test_one_task_makes_one_call(run):
-    assert [r["path"] for r in run.requests] == ["/v1/chat/completions"]
-    assert run.requests[0]["status"] == 200
+def test_one_task_makes_one_call_with_its_settings(run, other):
+    assert [(r["path"], r["status"]) for r in run.requests] == [("/v1/chat/completions", 200)]
+    asked = run.requests[0]["asked"]
+    assert asked["temperature"] == 0.0 and asked["max_tokens"] == 60
+    assert other.requests[0]["asked"]["max_tokens"] == 8
+    assert run.requests[0]["model"] == "gpt-4o-mini", "the model that the connection names"
 
 
 @pytest.mark.checklist("114.1.3", "Pass prompt to model")
-def test_the_ticket_reaches_the_model(run, run_lesson):
-    assert "Aurora lamp" in run.xcoms["write_prompt"]
-    longer = run_lesson(DAG, ticket="Hello. " + "The drawer of the desk is stuck. " * 30)
-    assert longer.requests[0]["prompt_tokens"] > run.requests[0]["prompt_tokens"] + 100
+def test_the_ticket_reaches_the_model_as_it_is(run, other):
+    (message,) = run.requests[0]["asked"]["messages"]
+    assert "the Aurora lamp I bought from you in March flickers" in json.dumps(message)
+    assert "{{ 6 * 7 }} and {% raw %} my drawer is stuck" in json.dumps(other.requests[0]["asked"]["messages"])
+    assert run.xcoms["write_prompt"] in message["text"]
 
 
 @pytest.mark.checklist("114.1.3", "Retrieve completion")
-def test_the_completion_is_what_the_model_said(run):
-    assert run.xcoms["retrieve_completion"] == run.xcoms["draft_reply"]
-    assert run.xcoms["draft_reply"].strip()
+def test_text_reason_and_tokens_are_the_provider_s(run, other):
+    for done, reason in ((run, "stop"), (other, "length")):
+        got = done.xcoms["retrieve_completion"]
+        assert got["finish_reason"] == reason
+        assert got["text"]
+        assert got["input_tokens"] == done.requests[0]["prompt_tokens"]
+        assert got["output_tokens"] == done.requests[0]["completion_tokens"]
 
 
 @pytest.mark.checklist("114.1.3", "Handle response")
-def test_a_completion_that_ran_out_of_tokens_is_recognised(run, run_lesson):
+def test_an_answer_that_ran_out_of_tokens_is_not_ready(run, other):
     assert run.xcoms["handle_response"]["status"] == "ready"
-    short = run_lesson(DAG, max_tokens=8)
-    assert short.requests[0]["completion_tokens"] == 8
-    assert short.xcoms["handle_response"]["status"] == "cut_off"
+    assert run.xcoms["handle_response"]["draft_text"]
+    cut = other.xcoms["handle_response"]
+    assert cut["status"] == "cut_off" and cut["output_tokens"] == 8
+    assert "run it again" in cut["next_step"]
 
 
+@pytest.mark.checklist("114.1.3", "Handle response")
 @pytest.mark.parametrize(
-    ("completion", "status", "text"),
+    ("text", "reason", "status"),
     [
-        ("We will send a new lamp.", "ready", "We will send a new lamp."),
-        ("   \n", "empty", ""),
-        ("I can't help with that request.", "refused", "I can't help with that request."),
-        ("We are sorry. The new lamp is on its", "cut_off", "We are sorry."),
-        ("The new lamp is on its", "cut_off", ""),
+        # What a letter says, and how it ends, is no sign of anything.
+        ("I'm sorry, but we need your order number.\n\nKind regards\nLumen & Oak", "stop", "ready"),
+        ("We are sorry. Please send us your order number.", "length", "cut_off"),
+        ("", "content_filter", "refused"),
+        (" \n", "stop", "empty"),
+        ("We are sorry.", "tool_calls", "unknown"),
     ],
 )
-def test_edge_cases(completion, status, text, running_stack):
-    spec = importlib.util.spec_from_file_location("lesson", REPO / "dags" / f"{DAG}.py")
-    lesson = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lesson)
-    assert lesson.judge(completion) == {"status": status, "text": text}
+def test_the_finish_reason_decides(text, reason, status, scripted):
+    done = scripted(text, reason)
+    assert done.xcoms["retrieve_completion"]["text"] == text.strip()
+    result = done.xcoms["handle_response"]
+    assert result["status"] == status
+    assert ("sends it" in result["next_step"]) == (status == "ready")
 
 
-def test_a_template_in_a_ticket_stays_text(run_lesson):
-    run = run_lesson(DAG, ticket="My name is {{ 6 * 7 }} and {% raw %} I need a lamp.")
-    assert run.state == "success", run.log[-2000:]
-    assert "{{ 6 * 7 }}" in run.xcoms["write_prompt"]
+def test_the_run_s_result_is_short(run):
+    result = run.xcoms["handle_response"]
+    assert set(result) == {"status", "finish_reason", "output_tokens", "next_step", "draft_text"}
+    assert max(len(str(value)) for value in result.values()) <= 60
 
 
 def test_an_empty_ticket_is_refused_before_the_run(run_lesson):

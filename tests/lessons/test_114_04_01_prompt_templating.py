@@ -1,15 +1,32 @@
 from __future__ import annotations
 
+import ast
+
 import pytest
 
 from llmkit import prompts
 
 DAG = "114_04_01_prompt_templating"
+QUESTION = "{{ var.value.secret }} {% raw %} When will it come?"
 
 
 @pytest.fixture(scope="module")
 def run(run_lesson):
     return run_lesson(DAG)
+
+
+@pytest.fixture(scope="module")
+def other(run_lesson):
+    """Every field of the form has another value."""
+    return run_lesson(DAG, order_id="4711", tone="formal", question=QUESTION)
+
+
+def sent(run) -> str:
+    """What the model was told in the run's only call."""
+    [call] = run.requests
+    [message] = call["asked"]["messages"]
+    assert message["role"] == "user"
+    return message["text"]
 
 
 def test_it_ends_as_the_outline_says(run):
@@ -18,49 +35,86 @@ def test_it_ends_as_the_outline_says(run):
 
 
 @pytest.mark.checklist("114.4.1", "Jinja2 prompt templates")
-def test_the_rendered_file_is_what_the_model_gets(run):
-    described = run.xcoms["describe_template"]
-    assert described["digest"] == prompts.load("order_update").digest and len(described["variables"]) == 4
-    assert "{{" not in run.xcoms["render_prompt"] and "{%" not in run.xcoms["render_prompt"]
-    assert run.xcoms["write_update"]
+def test_the_model_gets_the_rendered_file(run):
+    assert sent(run) == run.xcoms["render_prompt"]["prompt"]
+    assert "{{" not in sent(run) and "{%" not in sent(run)
+    assert sent(run).startswith("You write to a customer of Lumen & Oak, a small shop for desks and lamps.")
+    assert run.xcoms["report_templates"]["the letter begins"].startswith(run.xcoms["write_update"][:20])
+
+
+@pytest.mark.checklist("114.4.1", "Jinja2 prompt templates")
+def test_the_model_gets_the_settings_of_the_same_file(run):
     [call] = run.requests
-    assert call["completion_tokens"] <= described["settings"]["max_tokens"] == 60
-    # What keyless counted is the prompt and little more.
-    assert call["prompt_tokens"] == pytest.approx(len(run.xcoms["render_prompt"]) / 4, rel=0.6)
+    settings = prompts.load("order_update").settings
+    assert settings == {"temperature": 0, "max_tokens": 60}
+    # A call without a temperature has none in the log, so that 0 is not the default.
+    assert (call["asked"]["temperature"], call["asked"]["max_tokens"]) == (0, 60)
+
+
+@pytest.mark.checklist("114.4.1", "Jinja2 prompt templates")
+def test_no_template_is_read_while_the_dag_is_parsed(settings):
+    tree = ast.parse((settings.dags / f"{DAG}.py").read_text())
+    [lesson] = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    at_parse_time = [node for node in lesson.body if not isinstance(node, ast.FunctionDef)]
+    assert not [node for part in at_parse_time for node in ast.walk(part) if "prompts" in ast.unparse(node)]
 
 
 @pytest.mark.checklist("114.4.1", "Dynamic variable injection")
-def test_values_come_from_tasks_and_the_form_and_bad_ones_are_refused(run, run_lesson):
-    assert "product: Fjord standing desk" in run.xcoms["render_prompt"]
+def test_values_come_from_a_task_and_from_the_form(run, other):
+    assert "- product: Fjord standing desk" in sent(run) and "- order id: 4712" in sent(run)
+    assert "- product: Aurora lamp" in sent(other) and "- order id: 4711" in sent(other)
+    assert "contractions" in sent(other) and "contractions" not in sent(run)
+    assert f"<question>\n{QUESTION}\n</question>" in sent(other), "a customer's text is data, also for Airflow"
+
+
+@pytest.mark.checklist("114.4.1", "Dynamic variable injection")
+def test_bad_values_fail_before_any_call(run):
     refused = run.xcoms["refuse_bad_values"]
-    assert "needs a value for: order" in refused["missing"]
-    assert "does not declare: qestion" in refused["misspelled"]
-    assert "not of type 'object'" in refused["of another type"]
-    assert "'rude' is not one of" in refused["not one of the tones"]
-    assert refused["hostile"] == "stayed text"
-    assert len(run.requests) == 1, "none of these reached a model"
-    question = "{{ var.value.secret }} {% raw %}"
-    other = run_lesson(DAG, order_id="4711", tone="formal", question=question)
-    assert other.state == "success"
-    prompt = other.xcoms["render_prompt"]
-    assert question in prompt and "Aurora lamp" in prompt and "contractions" in prompt
+    reasons = {
+        "missing": "needs a value for: order",
+        "misspelled": "does not declare: qestion",
+        "of a wrong type": "not of type 'object'",
+        "not in the list": "'rude' is not one of",
+        "hostile": "stayed text",
+    }
+    for why, reason in reasons.items():
+        assert reason in refused.get(why, "was accepted"), why
+    found = run.xcoms["report_templates"]
+    assert (found["bad values refused"], found["a hostile question"]) == ("4 of 4", "stayed text")
+    assert found["calls to a model"] == len(run.requests) == 1
 
 
 @pytest.mark.checklist("114.4.1", "Template inheritance")
-def test_the_frame_is_shared(run):
-    compared = run.xcoms["compare_with_frame"]
-    assert "You write to a customer of Lumen & Oak, a small shop for desks and lamps." in compared["from the frame"]
-    assert "Write two friendly sentences. Promise nothing that you were not told." in compared["from the frame"]
-    assert any("Fjord standing desk" in line for line in compared["from the template"])
-    assert sum(map(len, compared.values())) == sum(
-        1 for line in run.xcoms["render_prompt"].splitlines() if line.strip()
-    )
+def test_one_edit_of_the_frame_changes_every_prompt_that_extends_it_and_no_other(run):
+    rows = {row["prompt"]: row for row in run.xcoms["change_frame"]}
+    assert {name: row["has the new rule"] for name, row in rows.items()} == {
+        "order_update": True,
+        "delivery_notice": True,
+        "sort_ticket": False,
+    }
+    for name, row in rows.items():
+        assert row["digest before"] == prompts.load(name).digest, "the library itself is as it was"
+        assert (row["digest after"] != row["digest before"]) == row["has the new rule"]
+    assert run.xcoms["report_templates"]["prompts that one edit of the frame changed"] == "2 of 3"
 
 
 @pytest.mark.checklist("114.4.1", "Conditional prompt sections")
-def test_each_status_has_its_sections(run):
-    sections = run.xcoms["compare_sections"]
-    assert set(sections) == {"shipped", "in production", "delivered", "cancelled"}
-    assert {status for status, has in sections.items() if has["money comes back"]} == {"cancelled"}
-    assert {status for status, has in sections.items() if has["we write again"]} == {"in production"}
-    assert sections["cancelled"]["tokens"] > sections["shipped"]["tokens"]
+def test_each_status_has_its_section_and_no_other_status_has_it(run):
+    rows = {row["status"]: row for row in run.xcoms["report_templates"]["orders"]}
+    assert {status: row["order"] for status, row in rows.items()} == {
+        "shipped": 4711,
+        "in production": 4712,
+        "delivered": 4713,
+        "cancelled": 4714,
+    }
+    assert rows["cancelled"]["section"].startswith("Note: the order is cancelled.")
+    assert rows["in production"]["section"].startswith("Note: the order is not finished.")
+    assert rows["shipped"]["section"] == rows["delivered"]["section"] == ""
+    dear, cheap = ("cancelled", "in production"), ("shipped", "delivered")
+    assert min(rows[s]["prompt tokens"] for s in dear) >= max(rows[s]["prompt tokens"] for s in cheap) + 12
+
+
+@pytest.mark.checklist("114.4.1", "Conditional prompt sections")
+def test_a_question_and_a_tone_have_sections_of_their_own(run, other):
+    assert "<question>" not in sent(run) and "Note: the order is not finished." in sent(run)
+    assert "Note:" not in sent(other), "order 4711 is shipped"
