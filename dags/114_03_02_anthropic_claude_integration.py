@@ -157,7 +157,7 @@ def anthropic_claude_integration() -> Any:
     team = AnthropicMessageOperator(
         task_id="forward_question", system=SYSTEM, prompt="{{ params.question }}", max_tokens=8
     )
-    team.doc_md = "Claude completion operator: one message. System prompts for Claude: an argument, not a message."
+    team.doc_md = "System prompts for Claude: an argument, not a message. Claude completion operator: one message."
     check_connection() >> way >> [once, cached, requests]
     return report_terms(team.output, way["tokens"], once, cached, batch.output)
 
