@@ -18,15 +18,30 @@ desks cost?* gets the other function called. *Hello!* needs no function, so the 
 
 **You should see** (offline):
 
+| who       | says                                                                   | calls                                         |
+|:----------|:-----------------------------------------------------------------------|:----------------------------------------------|
+| user      | Where is my order 4711?                                                | –                                             |
+| assistant | –                                                                      | name find_order, arguments {"order_id": 4711} |
+| tool      | {"product": "Aurora lamp", "pieces": 2, "status": "shipped"}           | –                                             |
+| assistant | Here is what I found: product: Aurora lamp; pieces: 2; status: shipped | –                                             |
+
+| id         | name         | mistake                                                                  | arguments                |
+|:-----------|:-------------|:-------------------------------------------------------------------------|:-------------------------|
+| unknown    | delete_order | There is no function delete_order. Use find_order or price_of.           | {"order_id": 4711}       |
+| wrong type | find_order   | [{"type":"int_parsing","loc":["order_id"],"msg":"Input should be a vali… | {"order_id": "the lamp"} |
+
 **SDK or own code?** The SDK writes the schemas (`pydantic_function_tool`), and the provider's hook sends them. The loop is
 written out because it is the lesson; `@task.agent` of Airflow's AI SDK runs the same loop for you. Read more in OpenAI's guide
 to [function calling](https://developers.openai.com/api/docs/guides/function-calling) and in Airflow's pages on the
 [OpenAI provider](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html).
 
-**In production**: a function that only reads can run at once. If one writes, put an approval between `parse_arguments` and
-`execute_functions`, and offer it in the first round only. Keep the limit on rounds, because each round sends the whole
-conversation again. With `strict`, OpenAI holds arguments to the schema unless `max_tokens` cuts them off; other servers ignore
-it, so the check stays here. The model reads what functions return: a stranger's text in it is an injection risk.
+**In production**: take the customer's identity from the run and never from the model's arguments: here anybody can ask for any
+order. A function that only reads can run at once. If one writes, put an approval between the two tasks `parse_arguments` and
+`execute_functions`, and leave that function out of `tools` in `let_model_answer`: later rounds run what the model asks without
+asking anybody. A retry of `let_model_answer` makes and pays for its calls again, so a function that writes must be safe to repeat.
+Keep the limit on rounds, because each round sends the whole conversation again. With `strict`, OpenAI holds arguments to the
+schema unless `max_tokens` cuts them off; other servers ignore it, so the check stays here. An answer that was cut off looks whole
+here: read its `finish_reason` (lesson 1.3). The model reads what functions return: a stranger's text in it is an injection risk.
 
 **Builds on** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py) · **Next** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py)
 """
@@ -45,8 +60,7 @@ from llmkit import tables
 
 ORDERS = Path(__file__).parents[1] / "include" / "data" / "orders.json"
 PRICES = {"Aurora lamp": 89, "Lyra reading lamp": 49, "Fjord standing desk": 399}
-MAX_ROUNDS = 3
-QUESTION = Param("Where is my order 4711?", type="string", title="Question", description="On an order or a price.")
+HELP = "A question on an order (4711 to 4714) or on the price of a product. The model decides which function it needs."
 BAD_CALLS = [
     {"id": "unknown", "function": {"name": "delete_order", "arguments": '{"order_id": 4711}'}},
     {"id": "wrong type", "function": {"name": "find_order", "arguments": '{"order_id": "the lamp"}'}},
@@ -59,15 +73,17 @@ class FindOrder(BaseModel):
     order_id: int
 
     def run(self) -> dict:
-        orders = {order.pop("order_id"): order for order in json.loads(ORDERS.read_text())}
-        return orders.get(self.order_id, {"error": f"There is no order {self.order_id}."})
+        for order in json.loads(ORDERS.read_text()):
+            if order["order_id"] == self.order_id:
+                return {name: order[name] for name in ("product", "pieces", "status")}  # the provider needs no more
+        return {"error": f"There is no order {self.order_id}."}
 
 
 class PriceOf(BaseModel):
-    """The price of a product in EUR, from the catalogue."""
+    """The price of a number of pieces of one product, in EUR."""
 
     product: Literal["Aurora lamp", "Lyra reading lamp", "Fjord standing desk"]
-    pieces: int = Field(description="How many pieces; 1 if the customer names no number")
+    pieces: int = Field(ge=1, description="How many pieces; 1 if the customer names no number")
 
     def run(self) -> dict:
         return {"pieces": self.pieces, "total_eur": PRICES[self.product] * self.pieces}
@@ -82,7 +98,7 @@ FUNCTIONS = {"find_order": FindOrder, "price_of": PriceOf}  # the allow-list: no
     doc_md=__doc__,
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
-    params={"question": QUESTION},
+    params={"question": Param("Where is my order 4711?", type="string", title="Question", description=HELP)},
 )
 def openai_function_calling() -> Any:
     @task
@@ -95,8 +111,7 @@ def openai_function_calling() -> Any:
     @task
     def ask_with_tools(messages: list[dict], tools: list[dict]) -> list[dict]:
         """Enable function calling: the schemas travel with the messages, and the model may answer with a call."""
-        hook = BaseHook.get_hook("openai_default")
-        choices = hook.create_chat_completion(messages, model="gpt-4o-mini", tools=tools, max_tokens=100)
+        choices = BaseHook.get_hook("openai_default").create_chat_completion(messages, tools=tools, max_tokens=100)
         return [*messages, choices[0].message.model_dump(include={"role", "content", "tool_calls"})]
 
     @task
@@ -110,7 +125,7 @@ def openai_function_calling() -> Any:
             except KeyError:
                 call["mistake"] = f"There is no function {call['name']}. Use {' or '.join(FUNCTIONS)}."
             except ValidationError as error:
-                call["mistake"] = error.errors()[0]["msg"]
+                call["mistake"] = error.json(include_url=False, include_context=False, include_input=False)
             calls.append(call)
         return calls
 
@@ -126,12 +141,12 @@ def openai_function_calling() -> Any:
     @task
     def let_model_answer(messages: list[dict], results: list[dict], tools: list[dict]) -> list[dict]:
         """Execute functions from response: results go back, by the same steps, until a text comes or the limit is reached."""
-        rounds = 0
-        while results:
-            if (rounds := rounds + 1) > MAX_ROUNDS:
-                raise AirflowFailException(f"No answer after {MAX_ROUNDS} rounds; the last results: {results}")
-            messages = ask_with_tools.function([*messages, *results], tools)
-            results = execute_functions.function(parse_arguments.function(messages))
+        for _ in range(3):  # each round is paid, and a model may never stop asking
+            if results:
+                messages = ask_with_tools.function([*messages, *results], tools)
+                results = execute_functions.function(parse_arguments.function(messages))
+        if results:
+            raise AirflowFailException(f"No answer after 3 rounds; the last results: {results}")
         return messages
 
     @task
@@ -140,7 +155,7 @@ def openai_function_calling() -> Any:
         turns = []
         for message in messages:
             calls = [call["function"] for call in message.get("tool_calls") or []]
-            turns.append({"who": message["role"], "says": message["content"] or calls})
+            turns.append({"who": message["role"], "says": message["content"], "calls": calls})
         return tables.logged(logging.getLogger(__name__), {"turns": turns, "bad calls": bad_calls})
 
     tools = define_schemas()

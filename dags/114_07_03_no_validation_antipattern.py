@@ -1,9 +1,10 @@
 """
 # 114.7.3 No Output Validation
 
-This run is expected to end *failed*. A model answers in JSON until it does not: it is polite before it, puts a comma too many, or
-stops in the middle. The bad way hands each answer to the database as it came; one that is no JSON costs the whole batch. The good
-way reads the same answers leniently, checks them against a type, asks once more for those that fail, and puts the rest aside.
+This run is expected to end *failed*. A model answers in JSON until it does not: it writes a polite sentence before the JSON, puts
+a comma too many, or stops in the middle. The bad way hands each answer to the database as it came; one that is no JSON costs the
+whole batch. The good way reads the same answers leniently, checks them against a type, asks once more for those that fail, and
+puts the rest aside for a person.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,18 +14,19 @@ way reads the same answers leniently, checks them against a type, asks once more
 | Output parsing | `good_way.check_answers` |
 
 **Try it**: open `compare_ways` and look at *Storage → XCom*: one batch of answers, and what each way made of it. The log of
-`bad_way.write_rows` ends in one sentence that says what failed and what it cost; the stack above it does not name the model. The
-XCom of `good_way.check_answers` says for each ticket how its answer was read, or what is wrong with it. Trigger the DAG with 40
-*Tickets*: the model of this connection spoils the form of three answers in ten and cuts four in ten.
+`bad_way.write_rows` ends in one sentence that says what failed and what it cost. The stack above that sentence shows the database
+driver. No line of it shows that a model wrote the text. The XCom of `good_way.check_answers` says for each ticket how its answer
+was read, or what is wrong with it. Trigger the DAG with 40 *Tickets*: the model of this connection spoils the form of three
+answers in ten and cuts four in ten.
 
 **You should see** (offline):
 
-|      usd | way      | lost          |   calls |   tokens |   seconds |
-|---------:|:---------|:--------------|--------:|---------:|----------:|
-| 0.000498 | bad_way  | 12 of 12 rows |      12 |     2494 |       2.1 |
-|  0.00086 | good_way | 2 of 12 rows  |      17 |     4554 |       4.2 |
+|      usd | way      |   calls |   tokens |   seconds | not written   |
+|---------:|:---------|--------:|---------:|----------:|:--------------|
+| 0.000498 | bad_way  |      12 |     2494 |       4.2 | 12 of 12 rows |
+|  0.00086 | good_way |      17 |     4554 |        11 | 2 of 12 rows  |
 
-- verdict: The bad way lost 12 of 12 rows for 12 calls, the good way lost 2 of 12 rows for 17 calls.
+- verdict: The bad way did not write 12 of 12 rows. The good way put 2 of 12 rows aside for a person.
 - good_way: as it is: 5
 - good_way: repaired: 3
 - good_way: put aside: 2
@@ -32,21 +34,22 @@ XCom of `good_way.check_answers` says for each ticket how its answer was read, o
 
 **SDK or own code?** OpenAI's SDK checks one answer by itself (`client.chat.completions.parse(response_format=Ticket)`), and
 [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html) with `output_type`
-also asks again (lesson 1.5). Both raise for an answer that stays wrong. The lesson takes the steps apart
-(`llmkit.guardrails.output`), so that one bad answer stops no other and a person can look at it.
+also asks again (lesson 1.5), but not for an answer that the token limit cut: there it raises at once. Both raise for an answer
+that stays wrong. The lesson takes the steps apart (`llmkit.guardrails.output`), so that one bad answer stops no other.
 
-**In production**: ask for a strict schema at once, and check all the same. A strict schema keeps the form, but a token limit cuts
-any JSON, and a schema does not know whether an answer is right. A retry of `write_rows` cannot help: the answers stay as they are.
-Watch the share in quarantine. With a real key both ways look better: OpenAI's models seldom break the form of JSON.
+**In production**: ask for a strict schema at once, and check all the same: a token limit cuts any JSON, and a schema does not know
+whether an answer is right. A retry of `write_rows` cannot help, and it keeps "all rows or none" only up to 1,000 rows (the hook's
+`commit_every`). A retry of `ask_model` pays for all its calls again: map it over smaller batches. Watch the share in quarantine.
+With a real key the answers are nearly always JSON: the bad way succeeds too, and the run ends success.
 
 **Builds on** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py) · **Next** [7.4 Hardcoded Prompts](114_07_04_hardcoded_prompts_antipattern.py)
 """
 
-import functools
 import json
 import logging
 from collections import Counter
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -56,8 +59,10 @@ from pydantic import BaseModel, Field
 
 from llmkit import prompts, tables
 from llmkit.course import side_by_side
+from llmkit.guardrails.output import OutputRejected, checked, quarantine
 
 log = logging.getLogger(__name__)
+HOW_MANY = "How many tickets, 4 to 48: one call for each, and one more for each answer that cannot be read."
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
 
 
@@ -69,13 +74,13 @@ class Ticket(BaseModel):
     summary: str = Field(min_length=5)
 
 
-def ask(prompt: str, wrong: str = "", *, strict: bool = False) -> str:
+def ask(ticket: str, wrong: str = "", *, strict: bool = False, **more: int) -> str:
     """The model's answer as it comes. A schema that is not ``strict`` is a wish; that is the API's default."""
-    form = prompts.load("note_ticket")
+    form, hook = prompts.load("note_ticket"), OpenAIHook(conn_id="openai_malformed")
     schema = {"type": "json_schema", "json_schema": {"name": "ticket", "schema": form.output, "strict": strict}}
-    messages = [{"role": "user", "content": f"{prompt}\n\n{wrong}".strip()}]
-    hook = OpenAIHook(conn_id="openai_malformed")
-    return hook.create_chat_completion(messages, response_format=schema, **form.settings)[0].message.content
+    messages = [{"role": "user", "content": f"{form.render(ticket=ticket)}\n\n{wrong}".strip()}]
+    message = hook.create_chat_completion(messages, response_format=schema, **{**form.settings, **more})[0].message
+    return message.content or message.refusal or ""
 
 
 def write(table: str, rows: list[tuple[str, str]]) -> int:
@@ -94,17 +99,14 @@ def write(table: str, rows: list[tuple[str, str]]) -> int:
     doc_md=__doc__,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
-    params={"tickets": Param(12, type="integer", minimum=4, maximum=48, title="Tickets", description="4 to 48 calls.")},
+    params={"tickets": Param(12, type="integer", minimum=4, maximum=48, title="Tickets", description=HOW_MANY)},
 )
 def no_validation_antipattern() -> XComArg:
     @task
     def ask_model(params: dict) -> list[dict[str, str]]:
         """Malformed outputs: one answer for each ticket, as it comes. Both ways get the same answers."""
-        answers = []
-        for ticket in json.loads(TICKETS.read_text())[: params["tickets"]]:
-            prompt = prompts.load("note_ticket").render(ticket=ticket["text"])
-            answers.append({"id": ticket["id"], "prompt": prompt, "answer": ask(prompt)})
-        return answers
+        tickets = json.loads(TICKETS.read_text())[: params["tickets"]]
+        return [{"id": each["id"], "text": each["text"], "answer": ask(each["text"])} for each in tickets]
 
     @task_group
     def bad_way(answers: list[dict]) -> XComArg:
@@ -124,13 +126,13 @@ def no_validation_antipattern() -> XComArg:
     def good_way(answers: list[dict]) -> list[XComArg]:
         @task
         def check_answers(answers: list[dict], **context) -> list[dict]:
-            """Output parsing: an answer is read as it is, leniently, or once more by the model; or it is put aside."""
-            from llmkit.guardrails.output import OutputRejected, checked, quarantine
-
+            """Output parsing: an answer is read as it is, leniently, or once more with twice the room; or put aside."""
             read = []
             for each in answers:
                 try:
-                    found = checked(each["answer"], Ticket, repair=functools.partial(ask, each["prompt"], strict=True))
+                    found = checked(
+                        each["answer"], Ticket, repair=partial(ask, each["text"], strict=True, max_tokens=160)
+                    )
                     read.append({"id": each["id"], "how": found.how, "ticket": found.value.model_dump()})
                 except OutputRejected as rejected:
                     quarantine(rejected, each["id"], context)
@@ -148,12 +150,13 @@ def no_validation_antipattern() -> XComArg:
     @task(trigger_rule=TriggerRule.ALL_DONE)
     def compare_ways(bad_rows: int | None, good: tuple[list[dict], int], **context) -> dict:
         """Downstream failures: the same answers, and what each way made of them. The first calls count for both."""
+        read, written = good
         ways = side_by_side.rows(context, bad_way=["ask_model", "bad_way"], good_way=["ask_model", "good_way"])
-        for way, rows in zip(ways, (bad_rows or 0, good[1]), strict=True):
-            way["lost"] = f"{len(good[0]) - rows} of {len(good[0])} rows"
+        for way, rows in zip(ways, (bad_rows or 0, written), strict=True):
+            way["not written"] = f"{len(read) - rows} of {len(read)} rows"
             del way["refused"]
-        how = Counter(f"good_way: {each['how']}" for each in good[0])
-        verdict = "The bad way lost {0[lost]} for {0[calls]} calls, the good way lost {1[lost]} for {1[calls]} calls."
+        how = Counter(f"good_way: {each['how']}" for each in read)
+        verdict = "The bad way did not write {0[not written]}. The good way put {1[not written]} aside for a person."
         return tables.logged(log, {"ways": ways, **how, "verdict": verdict.format(*ways)})
 
     answers = ask_model()

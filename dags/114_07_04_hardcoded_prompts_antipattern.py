@@ -2,8 +2,8 @@
 # 114.7.4 Hardcoded Prompts
 
 This run is expected to end *failed*. Lumen & Oak sorts its messages by one prompt, which was pasted into three tasks, one for each
-channel. Later one copy was improved, and another one got the shop's name by `str.format`. Now one message goes to two teams, and a
-message with a brace in it breaks a task. The good way has one template, in a file, and each answer carries its digest.
+channel. Later one copy was improved, and another one got the shop's name by `str.format`. Now some messages go to two teams, and
+a message with a brace in it breaks a task. The good way has one template, in a file, and each answer carries its digest.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -21,53 +21,57 @@ ends in one sentence that says what broke and what it cost.
 
 |      usd | way      | lost             |   calls |   tokens |   seconds |
 |---------:|:---------|:-----------------|--------:|---------:|----------:|
-| 0.000821 | bad_way  | 17 of 51 answers |      66 |     5121 |       6.1 |
-| 0.000862 | good_way | 0 of 51 answers  |      51 |     5505 |       2.4 |
+| 0.000821 | bad_way  | 17 of 51 answers |      66 |     5121 |      10.1 |
+| 0.000862 | good_way | 0 of 51 answers  |      51 |     5505 |       2.9 |
 
-- verdict: The bad way lost 17 of 51 answers for 0.000821 USD, the good way lost 0 of 51 answers for 0.000862 USD.
+- verdict: The bad way paid 0.000821 USD and lost 17 of 51 answers. The good way paid 0.000862 USD and lost 0 of 51 answers.
 - bad_way: answers whose prompt is known: 0 of 34
 - good_way: answers whose prompt is known: 51 of 51
 - bad_way: messages that went to two teams: 7 of 17
 - good_way: messages that went to two teams: 0 of 17
 
-**SDK or own code?** An f-string takes braces too, but a prompt in a file needs a template: here Jinja's (`llmkit.prompts`, lesson
-4.1). Airflow keeps the version of the whole file with each run ([Dag
-bundles](https://airflow.apache.org/docs/apache-airflow/3.3.0/administration-and-deployment/dag-bundles.html)), not which of three
-prompts an answer came from. Calls go through the
+**SDK or own code?** An f-string leaves the braces of a value alone, too; but it cannot live in a file. A prompt in a file needs a
+template: here Jinja's (`llmkit.prompts`, lesson 4.1). With a Git bundle ([Dag
+bundles](https://airflow.apache.org/docs/apache-airflow/3.3.0/administration-and-deployment/dag-bundles.html)) Airflow keeps the
+commit of each run; commit and task id then lead to the text. With a local folder, as here, an edited prompt leaves no trace. In
+both cases the answer in your table carries neither. Calls go through the
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html).
 
-**In production**: keep the digest beside each answer. It tells you months later why the model said that. The good way may cost
-more, as here: all its channels send the longer prompt. Check in CI that no prompt is in the code; this course does, and this file
-is the only exception. A real model may disagree about other messages, or about fewer: measure it before you change a prompt.
+**In production**: keep the digest beside each answer. It tells you months later what the model was told, as long as nobody edits a
+file that was used: add a v3. The good way may cost more, as here: all its channels send the longer prompt. Check in CI that no
+prompt is in the code. This course's check finds texts longer than a line. It sees one of the three copies here; a short prompt
+passes it. A real model may disagree about other messages, or about fewer: measure it before you change a prompt.
 
 **Builds on** [4.2 Prompt Versioning](114_04_02_prompt_versioning.py) · **Next** [7.5 Single Provider Dependency](114_07_05_single_provider_antipattern.py)
 """
 
 import json
 import logging
-from collections import Counter, abc
+from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
-from itertools import chain
 from pathlib import Path
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, TriggerRule, XComArg, dag, task, task_group
 
 from llmkit import prompts, tables
 from llmkit.course import side_by_side
 
-log = logging.getLogger(__name__)
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
 WANTED = 3 * 17  # Three channels sort 16 tickets and the message of the form.
+ONE_WORD = {"temperature": 0, "max_tokens": 5}
+BRACE = "A single brace, as in {SPRING-10}, breaks sort_phone. {shop} breaks nothing there: it becomes our name."
 MESSAGE = "The discount {SPRING-10} was not taken off my invoice."
 
 
-def sort(params: dict, prompt: abc.Callable[[str], str], **settings: float) -> list[dict]:
+def sort_messages(params: dict, prompt_for: Callable[[str], str], **settings: float) -> list[dict]:
     """The team for every third ticket and for the form's message; one call each."""
     tickets, hook, answers = json.loads(TICKETS.read_text()), OpenAIHook(), []
     for message in [*(ticket["text"] for ticket in tickets[::3]), params["message"]]:
-        reply = hook.create_chat_completion([{"role": "user", "content": prompt(message)}], "gpt-4o-mini", **settings)
-        answers.append({"message": message, "team": reply[0].message.content.strip().lower()})
+        reply = hook.create_chat_completion([{"role": "user", "content": prompt_for(message)}], **settings)
+        answers.append({"message": message, "team": reply[0].message.content.strip(" .\n").lower()})
     return answers
 
 
@@ -78,8 +82,8 @@ def sort(params: dict, prompt: abc.Callable[[str], str], **settings: float) -> l
     tags=["reference", "anti-pattern", "beginner", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
-        "message": Param(MESSAGE, type="string", title="Last message", description="A brace in it breaks sort_phone."),
-        "version": Param(2, enum=[1, 2], title="Prompt version", description="All channels of the good way send it."),
+        "message": Param(MESSAGE, type="string", title="Last message", description=BRACE),
+        "version": Param(2, enum=[1, 2], title="Prompt version", description="1 or 2: what the good way sends."),
     },
 )
 def hardcoded_prompts_antipattern() -> XComArg:
@@ -92,28 +96,23 @@ def hardcoded_prompts_antipattern() -> XComArg:
 
 - support: something is broken, missing or damaged
 - sales: questions about products, prices and delivery before an order
-- accounting: invoices, payments and refunds
-"""
-            return sort(params, lambda text: f"{prompt}\n<message>\n{text}\n</message>", temperature=0, max_tokens=5)
+- accounting: invoices, payments and refunds"""
+            return sort_messages(params, lambda text: f"{prompt}\n\n<message>\n{text}\n</message>", **ONE_WORD)
 
         @task
         def sort_chat(params: dict) -> list[dict]:
             """No versioning: the copy as it was pasted first. Nothing in an answer says that it came from this text."""
             prompt = "Sort this message of a customer. Answer with one word: support, sales or accounting.\n"
-            return sort(params, lambda text: f"{prompt}\n<message>\n{text}\n</message>", temperature=0, max_tokens=5)
+            return sort_messages(params, lambda text: f"{prompt}\n<message>\n{text}\n</message>", **ONE_WORD)
 
         @task(on_failure_callback=side_by_side.last_line("the phone's answers were lost"))
         def sort_phone(params: dict) -> list[dict]:
             """Difficult iteration: this copy is formatted when the customer's words are already in it."""
             prompt = "Sort this message to {shop}. Answer with one word: support, sales or accounting.\n\n"
-            return sort(params, lambda text: (prompt + text).format(shop="Lumen & Oak"), temperature=0, max_tokens=5)
-
-        @task
-        def call_back(answers: list[dict]) -> None:
-            """Difficult iteration: stands for the work that waits for the teams of the phone. It never starts."""
+            return sort_messages(params, lambda text: (prompt + text).format(shop="Lumen & Oak"), **ONE_WORD)
 
         phone = sort_phone()
-        call_back(phone)
+        EmptyOperator(task_id="call_back", doc_md="Waits for the phone's teams. It never starts.").set_upstream(phone)
         return [sort_mail(), sort_chat(), phone]
 
     @task_group
@@ -127,7 +126,7 @@ def hardcoded_prompts_antipattern() -> XComArg:
         def sort_channel(channel: str, digest: str, params: dict) -> list[dict]:
             """Prompt templating: one template for all channels. The message is a value, and its braces stay text."""
             prompt = prompts.load("sort_ticket", digest=digest)
-            answers = sort(params, lambda text: prompt.render(ticket=text), **prompt.settings)
+            answers = sort_messages(params, lambda text: prompt.render(ticket=text), **prompt.settings)
             return [{**answer, "channel": channel, "version": prompt.version, "digest": digest} for answer in answers]
 
         return sort_channel.partial(digest=load_prompt()).expand(channel=["mail", "chat", "phone"])
@@ -136,11 +135,13 @@ def hardcoded_prompts_antipattern() -> XComArg:
     def trace_answers(bad: list, good: list) -> dict[str, dict]:
         """No versioning: which text did an answer come from? External prompt storage: its digest finds the file."""
         known = {prompt.digest: prompt for prompt in prompts.versions("sort_ticket")}
-        ways: dict = {"bad_way": bad, "good_way": good}
-        for way, channels in ways.items():
-            answers = list(chain.from_iterable(filter(None, channels)))
-            traced = [answer for answer in answers if answer.get("digest") in known]
-            ways[way] = {"answers": answers, "texts": [known[a["digest"]].render(ticket=a["message"]) for a in traced]}
+        ways = {}
+        for way, channels in (("bad_way", bad), ("good_way", good)):
+            answers = []
+            for channel in channels:
+                answers += channel or []
+            texts = [known[a["digest"]].render(ticket=a["message"]) for a in answers if a.get("digest") in known]
+            ways[way] = {"answers": answers, "texts": texts}
         return ways
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
@@ -155,8 +156,9 @@ def hardcoded_prompts_antipattern() -> XComArg:
             facts[f"{name}: messages that went to two teams"] = f"{sum(n > 1 for n in teams.values())} of {len(teams)}"
             facts[f"{name}: answers whose prompt is known"] = f"{len(ways[name]['texts'])} of {len(answers)}"
             del row["refused"]
-        spent = "The bad way lost {0[lost]} for {0[usd]} USD, the good way lost {1[lost]} for {1[usd]} USD."
-        return tables.logged(log, {"ways": rows, **facts, "verdict": spent.format(*rows)})
+        bad, good = ("paid {usd:.6f} USD and lost {lost}.".format(**row) for row in rows)
+        found = {"ways": rows, **facts, "verdict": f"The bad way {bad} The good way {good}"}
+        return tables.logged(logging.getLogger(__name__), found)
 
     return compare_ways(trace_answers(bad_way(), good_way()))
 

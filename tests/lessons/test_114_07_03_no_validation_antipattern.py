@@ -5,12 +5,18 @@ from collections import Counter
 
 import pytest
 from llmock.scenarios import Reply
+from openai.resources.chat.completions import Completions
+
+from llmkit import prompts
 
 DAG = "114_07_03_no_validation_antipattern"
 FINE = '{"team": "support", "urgent": false, "summary": "The leg of a desk wobbles."}'
 WRONG_TEAM = '{"team": "logistics", "urgent": false, "summary": "A parcel is late."}'
 NO_SUMMARY = '{"team": "sales", "urgent": true}'
 NO_JSON = "I would send this one to support."
+PERHAPS = '{"team": "sales", "urgent": "perhaps", "summary": "Asks for a price."}'
+EMPTY = '{"team": "sales", "urgent": true, "summary": ""}'
+SORRY = "I can't help with that."
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +39,23 @@ def asked() -> list[dict]:
 
 @pytest.fixture
 def scripted(settings, llmock, run_dag, monkeypatch, asked, written):
-    """The lesson with four tickets and a model that answers so; then so when it is asked again."""
+    """The lesson with seven tickets and a model that answers so; then so when it is asked again."""
     connection = {"conn_type": "openai", "host": llmock.base_url(), "password": "any"}
     monkeypatch.setenv("AIRFLOW_CONN_OPENAI_MALFORMED", json.dumps(connection))
-    llmock.add(*map(Reply, (FINE, WRONG_TEAM, NO_SUMMARY, NO_JSON)), *map(Reply, (FINE, NO_SUMMARY, NO_JSON)))
-    done = run_dag(settings.dags, DAG, tickets=4)
+    create = Completions.create
+
+    def refusing(*args, **settings):
+        """As OpenAI refuses: without content, with a text of its own."""
+        reply = create(*args, **settings)
+        message = reply.choices[0].message
+        if message.content == SORRY:
+            message.content, message.refusal = None, SORRY
+        return reply
+
+    monkeypatch.setattr(Completions, "create", refusing)
+    llmock.add(*map(Reply, (FINE, WRONG_TEAM, NO_SUMMARY, NO_JSON, PERHAPS, EMPTY, SORRY)))
+    llmock.add(*map(Reply, (FINE, NO_SUMMARY, NO_JSON, PERHAPS, EMPTY, SORRY)))
+    done = run_dag(settings.dags, DAG, tickets=7)
     asked.extend(request.body for request in llmock.requests)
     return done
 
@@ -50,6 +68,10 @@ def rows(table, names):
     with psycopg.connect(conninfo("llm_db")) as connection:
         found = connection.execute(f"SELECT ticket, answer FROM {table} WHERE ticket = ANY(%s)", [names]).fetchall()
     return dict(found)
+
+
+def prompt_of(answer):
+    return prompts.load("note_ticket").render(ticket=answer["text"])
 
 
 def is_json(text):
@@ -69,14 +91,14 @@ def test_it_ends_as_the_outline_says(run):
 def test_the_first_calls_count_for_both_ways(run):
     found = run.xcoms["compare_ways"]
     bad, good = found["ways"]
-    assert set(bad) == {"way", "calls", "tokens", "usd", "seconds", "lost"}
+    assert set(bad) == {"way", "calls", "tokens", "usd", "seconds", "not written"}
     tokens = [request["prompt_tokens"] + request["completion_tokens"] for request in run.requests]
     assert (bad["calls"], bad["tokens"]) == (12, sum(tokens[:12]))
     assert (good["calls"], good["tokens"]) == (len(tokens), sum(tokens)) and good["usd"] > bad["usd"] > 0
     kept = run.xcoms["good_way.write_rows"]
-    assert (bad["lost"], good["lost"]) == ("12 of 12 rows", f"{12 - kept} of 12 rows")
+    assert (bad["not written"], good["not written"]) == ("12 of 12 rows", f"{12 - kept} of 12 rows")
     assert found["verdict"] == (
-        f"The bad way lost 12 of 12 rows for 12 calls, the good way lost {12 - kept} of 12 rows for {len(tokens)} calls."
+        f"The bad way did not write 12 of 12 rows. The good way put {12 - kept} of 12 rows aside for a person."
     )
 
 
@@ -88,7 +110,7 @@ def test_answers_are_spoiled_in_more_than_one_way_although_a_schema_was_asked_fo
     assert any(answer.startswith("Sure!") for answer in malformed)
     assert any(answer.count("{") > answer.count("}") for answer in malformed)
     for answer, request in zip(run.xcoms["ask_model"], run.requests, strict=False):
-        assert request["asked"]["messages"][-1]["text"] == answer["prompt"]
+        assert request["asked"]["messages"][-1]["text"] == prompt_of(answer)
         assert set(request["asked"]["schema"]["properties"]) == {"team", "urgent", "summary"}
         assert request["asked"]["max_tokens"] == 80
 
@@ -96,7 +118,7 @@ def test_answers_are_spoiled_in_more_than_one_way_although_a_schema_was_asked_fo
 @pytest.mark.checklist("114.7.3", "Malformed outputs")
 def test_the_bad_way_s_schema_is_only_a_wish(scripted, asked):
     strict = [body["response_format"]["json_schema"].get("strict", False) for body in asked]
-    assert strict == [False] * 4 + [True] * 3, "the API's default first; the good way insists when it asks again"
+    assert strict == [False] * 7 + [True] * 6, "the API's default first; the good way insists when it asks again"
 
 
 @pytest.mark.checklist("114.7.3", "Downstream failures")
@@ -115,7 +137,7 @@ def test_only_what_is_a_ticket_is_written(run, written):
     good = {each["id"]: each["ticket"] for each in found if each["ticket"]}
     assert written["good"] == good and len(good) == run.xcoms["good_way.write_rows"] >= 8
     # What was repaired is about the ticket that it was asked about.
-    texts = {answer["id"]: answer["prompt"] for answer in run.xcoms["ask_model"]}
+    texts = {answer["id"]: answer["text"] for answer in run.xcoms["ask_model"]}
     for name, ticket in good.items():
         assert ticket["team"] in ("support", "sales", "accounting")
         assert ticket["summary"].rstrip(".?! ") in texts[name]
@@ -124,13 +146,34 @@ def test_only_what_is_a_ticket_is_written(run, written):
 @pytest.mark.checklist("114.7.3", "Schema validation")
 def test_json_that_is_no_ticket_is_not_written(scripted):
     found = scripted.xcoms["good_way.check_answers"]
-    assert [each["how"] for each in found] == ["as it is", "repaired", "put aside", "put aside"]
+    assert [each["how"] for each in found] == ["as it is", "repaired"] + ["put aside"] * 5
     assert found[1]["ticket"] == json.loads(FINE), "it was valid JSON, with a team that does not exist"
-    assert found[2]["errors"] == ["summary: Field required"]
+    said = [each["errors"] for each in found[2:6]]
+    assert said[0] == ["summary: Field required"] and said[1][0].startswith("the whole: ")
+    assert said[2][0].startswith("urgent: Input should be a valid boolean"), "perhaps is neither yes nor no"
+    assert said[3] == ["summary: String should have at least 5 characters"]
     there = rows("lesson_tickets_good", [each["id"] for each in found])
     assert [name for name, ticket in sorted(there.items()) if ticket == json.loads(FINE)] == ["T-001", "T-002"]
     assert scripted.xcoms["good_way.write_rows"] == 2
-    assert scripted.xcoms["compare_ways"]["ways"][1]["lost"] == "2 of 4 rows"
+    assert scripted.xcoms["compare_ways"]["ways"][1]["not written"] == "5 of 7 rows"
+    assert scripted.xcoms["compare_ways"]["verdict"].endswith("The good way put 5 of 7 rows aside for a person.")
+
+
+@pytest.mark.checklist("114.7.3", "Malformed outputs")
+def test_an_answer_without_content_is_put_aside_and_stops_no_other(scripted):
+    """A refusal of OpenAI has no content (None), only a text of its own."""
+    assert scripted.xcoms["ask_model"][6]["answer"] == SORRY
+    assert scripted.xcoms["good_way.check_answers"][6]["how"] == "put aside"
+
+
+@pytest.mark.checklist("114.7.3", "Schema validation")
+def test_the_schema_that_the_model_gets_and_the_type_that_checks_agree(lesson_module):
+    ours = lesson_module(DAG).Ticket.model_json_schema()
+    sent = prompts.load("note_ticket").output
+    assert ours["properties"]["team"]["enum"] == sent["properties"]["team"]["enum"]
+    assert ours["required"] == sent["required"] and set(ours["properties"]) == set(sent["properties"])
+    for name, field in sent["properties"].items():
+        assert ours["properties"][name]["type"] == field["type"]
 
 
 @pytest.mark.checklist("114.7.3", "Output parsing")
@@ -149,12 +192,14 @@ def test_an_answer_is_read_leniently_repaired_once_or_put_aside(run):
 
 @pytest.mark.checklist("114.7.3", "Output parsing")
 def test_the_model_is_asked_again_with_its_answer_and_what_is_wrong_with_it(scripted, asked):
-    prompts = [answer["prompt"] for answer in scripted.xcoms["ask_model"]]
-    assert len(asked) == 4 + 3, "four tickets, and one more call for each that is no Ticket"
+    texts = [prompt_of(answer) for answer in scripted.xcoms["ask_model"]]
+    assert len(asked) == 7 + 6, "seven tickets, and one more call for each that is no Ticket"
     wrong = {WRONG_TEAM: "team: Input should be", NO_SUMMARY: "summary: Field required", NO_JSON: "the whole: "}
-    for prompt, body, (answer, reason) in zip(prompts[1:], asked[4:], wrong.items(), strict=True):
+    for prompt, body, (answer, reason) in zip(texts[1:4], asked[7:10], wrong.items(), strict=True):
         text = body["messages"][0]["content"]
         assert text.startswith(prompt) and answer in text and f"- {reason}" in text and '"Ticket"' in text
+    # An answer that the limit cut would be cut again with the same limit.
+    assert [body["max_tokens"] for body in asked] == [80] * 7 + [160] * 6
 
 
 @pytest.mark.checklist("114.7.3", "Output parsing")
@@ -162,5 +207,7 @@ def test_what_was_put_aside_waits_for_a_person_with_the_reasons(scripted):
     from llmkit.guardrails.output import quarantined
 
     aside = quarantined(DAG, scripted.run_id)
-    assert [(each["item"], each["answer"]) for each in aside] == [("T-003", NO_SUMMARY), ("T-004", NO_JSON)]
+    answers = [NO_SUMMARY, NO_JSON, PERHAPS, EMPTY, SORRY]
+    assert [each["item"] for each in aside] == [f"T-00{n}" for n in range(3, 8)]
+    assert [each["answer"] for each in aside] == answers
     assert all(each["errors"] for each in aside)

@@ -10,7 +10,7 @@ from llmkit import prompts
 
 DAG = "114_07_04_hardcoded_prompts_antipattern"
 BRACE = "The discount {SPRING-10} was not taken off my invoice."
-PLAIN = "Where is the invoice for my lamp?"
+FILLED = "Did {shop} send the invoice for my lamp?"
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def run(run_lesson):
 
 @pytest.fixture(scope="module")
 def changed(run_lesson):
-    """The same with both fields of the form changed: a message without a brace, and the older prompt."""
-    return run_lesson(DAG, message=PLAIN, version=1)
+    """The same with both fields of the form changed: a brace that breaks nothing, and the older prompt."""
+    return run_lesson(DAG, message=FILLED, version=1)
 
 
 def texts(run) -> list[str]:
@@ -55,9 +55,10 @@ def test_the_conclusion_counts_calls_cost_and_loss_of_identical_work(run):
     assert (bad["lost"], good["lost"]) == ("17 of 51 answers", "0 of 51 answers")
     spent = sum(r["prompt_tokens"] + r["completion_tokens"] for r in run.requests)
     assert bad["tokens"] + good["tokens"] == spent
-    assert bad["usd"] > 0 and found["verdict"] == (
-        f"The bad way lost 17 of 51 answers for {bad['usd']} USD, "
-        f"the good way lost 0 of 51 answers for {good['usd']} USD."
+    assert good["usd"] > bad["usd"] > 0, "three times the longer prompt costs more than the bad way's two tries"
+    assert found["verdict"] == (
+        f"The bad way paid {bad['usd']:.6f} USD and lost 17 of 51 answers. "
+        f"The good way paid {good['usd']:.6f} USD and lost 0 of 51 answers."
     )
     settings = {(r["asked"]["temperature"], r["asked"]["max_tokens"]) for r in run.requests}
     assert settings == {(0, 5)}, "both ways ask with the same settings"
@@ -83,9 +84,13 @@ def test_a_brace_breaks_the_copy_that_is_formatted_and_the_log_ends_in_what_that
     said = [line for line in run.log.splitlines() if "bad_way.sort_phone failed with KeyError" in line]
     assert len(said) == 1 and " 32 calls cost 0." in said[0] and "USD, and the phone's answers were lost." in said[0]
     assert run.log.index(said[0]) > run.log.rindex("Traceback"), "below the stack"
-    # Without a brace nothing breaks, until somebody writes one.
+    # Without such a brace nothing breaks, until somebody writes one. Another one changes what the customer wrote.
     assert changed.state == "success" and len(changed.xcoms["bad_way.sort_phone"]) == 17
-    assert changed.xcoms["compare_ways"]["ways"][0]["lost"] == "0 of 51 answers"
+    filled = [text for text in texts(changed) if "Did Lumen & Oak send the invoice" in text]
+    assert len(filled) == 1 and texts(changed)[-1].count(FILLED) == 1, "the good way sends it as it is"
+    facts = changed.xcoms["compare_ways"]
+    assert facts["ways"][0]["lost"] == "0 of 51 answers"
+    assert not facts["bad_way: messages that went to two teams"].startswith("0 "), "its channels still disagree"
 
 
 @pytest.mark.checklist("114.7.4", "No versioning")
@@ -114,7 +119,7 @@ def test_another_version_of_the_file_changes_all_channels_at_once(run, changed):
         for channel in done.xcoms["good_way.sort_channel"]:
             assert {(answer["version"], answer["digest"]) for answer in channel} == {(prompt.version, prompt.digest)}
     messages = sorted_messages(changed)
-    assert messages[-1] == PLAIN
+    assert messages[-1] == FILLED
     assert (by_template(changed, 1, messages), by_template(changed, 2, messages)) == (17 + 3 * 17, 17)
     teams = [[a["team"] for a in done.xcoms["good_way.sort_channel"][0]] for done in (run, changed)]
     assert teams[0][:16] != teams[1][:16], "the same 16 tickets"
@@ -124,16 +129,17 @@ def test_another_version_of_the_file_changes_all_channels_at_once(run, changed):
 @pytest.mark.checklist("114.7.4", "External prompt storage")
 def test_the_check_for_prompts_in_the_code_finds_this_lesson_s(settings):
     tree = ast.parse((settings.dags / f"{DAG}.py").read_text())
-    assert checks.long_texts(tree), "a pasted prompt of several lines"
+    assert len(checks.long_texts(tree)) == 1, "the copy of several lines; the other two are as long as a line of code"
 
 
 @pytest.mark.checklist("114.7.4", "Prompt templating")
-def test_one_template_serves_all_channels_and_takes_braces_as_they_are(run):
+def test_one_template_serves_all_channels_and_takes_braces_as_they_are(run, changed):
     channels = run.xcoms["good_way.sort_channel"]
     assert [channel[0]["channel"] for channel in channels] == ["mail", "chat", "phone"]
     for channel in channels:
         assert [answer["message"] for answer in channel] == sorted_messages(run)
         assert [answer["team"] for answer in channel] == [answer["team"] for answer in channels[0]]
-    assert run.xcoms["compare_ways"]["good_way: messages that went to two teams"] == "0 of 17"
+    for done in (run, changed):
+        assert done.xcoms["compare_ways"]["good_way: messages that went to two teams"] == "0 of 17"
     wanted = prompts.load("sort_ticket", 2).render(ticket=BRACE)
     assert texts(run).count(wanted) == 3 + 1, "three channels, and the improved copy"
