@@ -1,42 +1,78 @@
 """
 # 114.1.1 AI SDK Overview
 
-Calling a model from a DAG takes more than a line of an SDK: the key has to come from a connection, the answer has to be
-checked, and the next task wants data, not prose. Airflow's AI SDK does that part: it turns a function that returns a
-prompt into a task that returns a typed answer. Today it is the provider `apache-airflow-providers-common-ai`, built on
-pydantic-ai; its forerunner `airflow-ai-sdk` is deprecated and only found in older posts.
+You can call a model from a DAG with a provider's own SDK. Then you fetch the key, read the answer out of a text and repeat all that for
+the next provider. Airflow's AI SDK does it for you: a function that returns a prompt becomes a task that returns checked data. The SDK is
+the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its forerunner `airflow-ai-sdk` is deprecated.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Understand Airflow AI SDK purpose | `purpose.ask_by_hand`, `purpose.ask_with_sdk`, `purpose.compare_both` |
+| Understand Airflow AI SDK purpose | `ask_by_hand`, `ask_with_sdk`, `show_purpose` |
 | Install AI SDK package | `check_installation` |
-| Core abstractions (models, prompts) | `abstractions.resolve_model`, `abstractions.render_prompt`, `abstractions.answer_typed` |
+| Core abstractions (models, prompts) | `write_prompt`, `ask_with_sdk` |
 | Supported LLM providers | `list_providers` |
 
-**Try it**: trigger it and open the XCom of `purpose.compare_both`: the same question, once as a string that somebody
-still has to parse, once as data. `list_providers` returns a Markdown table. Then trigger it again with
-`apache-airflow-providers-nope` added to *Packages*: `check_installation` fails at once and names the line to run.
+**Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`: both ways sent the same prompt.
+`list_providers` has the names of all providers. Trigger it again with the line `apache-airflow-providers-nope` added to *Packages*:
+`check_installation` fails at once, its log says what to install, and nothing is sent to a model.
 
-**In production**: pin the provider, it moves fast. Keep `output_type` classes in a module that all DAGs import, because
-a class that is nested in a function cannot come back out of XCom. A model call is a paid side effect: decide per task
-what a retry may cost.
+**You should see** (offline):
+
+- by_hand: { "team": { "urgent_message": "We cannot wait till …
+- with_sdk: team support, urgent yes
+
+| decorator                | what_it_is_for                                    |
+|:-------------------------|:--------------------------------------------------|
+| @task.llm                | one prompt, one answer: text or data              |
+| @task.llm_branch         | the model picks the task that runs next           |
+| @task.llm_file_analysis  | one question about files, pictures or PDFs        |
+| @task.llm_sql            | a question becomes an SQL query, which is not run |
+| @task.llm_schema_compare | differences between the schemas of two sources    |
+| @task.llm_batch          | many prompts as one cheaper job of the provider   |
+| @task.agent              | the model calls tools until it has an answer      |
+
+- model_providers: 29
+- by_hand_is_valid: no
+
+**SDK or own code?** All SDK. There is a decorator for each kind of work, from one prompt to agents; `show_purpose` lists them, and the
+documentation says [which to choose](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/). OpenAI's own SDK
+can demand a JSON Schema too. The AI SDK does it for every provider, and the connection alone says which one answers.
+
+**In production**: pin the provider's version, because it changes fast. Define `output_type` classes at the top of a module: Airflow cannot
+read a class from XCom that is nested in a function. Each retry of a model call is paid for, so choose `retries` for each task. A
+valid answer can still be wrong. The small offline model often is; measure a real one on your own data.
+
+**Next** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py)
 """
 
 import logging
+import textwrap
+from datetime import timedelta
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from airflow.sdk import Param, dag, task, task_group
+from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
-from llmkit import prompts
+from llmkit import prompts, tables
 
 log = logging.getLogger(__name__)
 
+CONN_ID = "pydanticai_default"
 PACKAGES = ["apache-airflow-providers-common-ai", "apache-airflow-providers-openai", "pydantic-ai-slim"]
 QUESTION = "Our standing desk arrived with a broken motor and we need it for tomorrow's fair. Who should handle this?"
+
+USES = {  # of the SDK's decorators
+    "llm": "one prompt, one answer: text or data",
+    "llm_branch": "the model picks the task that runs next",
+    "llm_file_analysis": "one question about files, pictures or PDFs",
+    "llm_sql": "a question becomes an SQL query, which is not run",
+    "llm_schema_compare": "differences between the schemas of two sources",
+    "llm_batch": "many prompts as one cheaper job of the provider",
+    "agent": "the model calls tools until it has an answer",
+}
 
 
 class Routing(BaseModel):
@@ -50,110 +86,81 @@ class Routing(BaseModel):
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.1.1 · AI SDK Overview",
     doc_md=__doc__,
-    # Prompts are finished texts: nothing in them shall be rendered as a template once more.
     jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "beginner", "success"],
-    default_args={"retries": 1},
+    default_args={"retries": 1, "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param(
-            QUESTION, type="string", title="Question", description="What all tasks ask the model about.", minLength=1
-        ),
+        "question": Param(QUESTION, type="string", title="Question", description="A customer's message.", minLength=1),
         "packages": Param(
             PACKAGES,
             type="array",
             title="Packages",
-            description="One a line. The first task checks that they are installed.",
+            description="Names on PyPI, one a line. A missing one stops the run.",
         ),
     },
 )
-def ai_sdk_overview() -> None:
+def ai_sdk_overview() -> Any:
     @task
     def check_installation(params: dict) -> dict[str, str]:
-        """Install AI SDK package: the versions this Airflow runs with, or what to install."""
-        installed, missing = {}, []
-        for package in params["packages"]:
-            try:
-                installed[package] = version(package)
-            except PackageNotFoundError:
-                missing.append(package)
-        if missing:
-            # A retry would not install anything, so this failure is final.
-            raise AirflowFailException(f"Not installed: {', '.join(missing)}. Run: pip install {' '.join(missing)}")
-        log.info("Installed: %s", installed)
-        return installed
-
-    @task_group
-    def purpose():
-        @task
-        def ask_by_hand(params: dict) -> str:
-            """Understand Airflow AI SDK purpose: the same call without it, which ends in a string."""
-            from airflow.providers.openai.hooks.openai import OpenAIHook
-
-            reply = OpenAIHook().conn.chat.completions.create(
-                model="gpt-4o-mini",
-                messages=[{"role": "user", "content": f"{params['question']} Name the team and say if it is urgent."}],
-                max_tokens=60,
-            )
-            return reply.choices[0].message.content
-
-        @task.llm(llm_conn_id="pydanticai_default", output_type=Routing, serialize_output=True)
-        def ask_with_sdk(params: dict) -> str:
-            """Understand Airflow AI SDK purpose: the function returns a prompt, the task returns a checked answer."""
-            return params["question"]
-
-        @task
-        def compare_both(by_hand: str, with_sdk: dict) -> dict:
-            """Understand Airflow AI SDK purpose: what the next task has to work with in either case."""
-            return {
-                "by hand": by_hand,
-                "with the SDK": with_sdk,
-                "usable as it is": Routing.model_validate(with_sdk).team,
-            }
-
-        compare_both(ask_by_hand(), ask_with_sdk())
-
-    @task_group
-    def abstractions():
-        @task
-        def resolve_model() -> dict[str, str]:
-            """Core abstractions (models, prompts): a model is a name plus a connection, and the hook joins the two."""
-            from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
-
-            model = PydanticAIHook.get_hook("pydanticai_default").get_conn()
-            return {"model": model.model_name, "provider": model.system, "class": type(model).__name__}
-
-        @task
-        def render_prompt(params: dict) -> str:
-            """Core abstractions (models, prompts): a prompt is a template with declared variables, kept in a file."""
-            return prompts.load("reply_to_ticket").render(shop="Lumen & Oak", ticket=params["question"])
-
-        @task.llm(llm_conn_id="pydanticai_default", output_type=Routing, serialize_output=True)
-        def answer_typed(prompt: str) -> str:
-            """Core abstractions (models, prompts): the output type is the third, and makes the answer data."""
-            return prompt
-
-        answer_typed(render_prompt())
-        resolve_model()
+        """Install AI SDK package: the installed versions, or the command that installs what is missing."""
+        try:
+            return {package: version(package) for package in params["packages"]}
+        except PackageNotFoundError as error:
+            # A retry installs nothing, so this failure is final.
+            raise AirflowFailException(f"{error.name} is not installed. Run: pip install {error.name}") from None
 
     @task
-    def list_providers() -> str:
-        """Supported LLM providers: connection types by the provider's own metadata, models by pydantic-ai's list."""
+    def write_prompt(params: dict) -> str:
+        """Core abstractions (models, prompts): a prompt is a file with declared variables."""
+        return prompts.load("route_ticket").render(shop="Lumen & Oak", ticket=params["question"])
+
+    @task
+    def ask_by_hand(prompt: str) -> str:
+        """Understand Airflow AI SDK purpose: the same prompt by OpenAI's own SDK ends in a text that you have to parse."""
+        from airflow.providers.openai.hooks.openai import OpenAIHook
+
+        messages = [{"role": "user", "content": f"{prompt}\n\nAnswer as JSON with the keys team and urgent."}]
+        chat = OpenAIHook().conn.chat
+        reply = chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=40, temperature=0)
+        return reply.choices[0].message.content or ""
+
+    @task.llm(llm_conn_id=CONN_ID, output_type=Routing, serialize_output=True)
+    def ask_with_sdk(prompt: str) -> str:
+        """Core abstractions (models, prompts): a connection names the model, the output type checks its answer."""
+        return prompt
+
+    @task
+    def list_providers() -> dict[str, list[str]]:
+        """Supported LLM providers: connection types from the package's own metadata, models from pydantic-ai's list."""
         from airflow.providers.common.ai.get_provider_info import get_provider_info
         from pydantic_ai.models import KnownModelName
 
-        prefixes = sorted({name.split(":")[0] for name in KnownModelName.__value__.__args__ if ":" in name})
-        rows = [
-            f"| `{c['connection-type']}` | {c['hook-class-name'].rsplit('.', 1)[-1]} |"
-            for c in get_provider_info()["connection-types"]
-        ]
-        return "\n".join(
-            ["| connection type | hook |", "|---|---|", *rows, "", f"Model prefixes: {', '.join(prefixes)}"]
-        )
+        types = [entry["connection-type"] for entry in get_provider_info()["connection-types"]]
+        prefixes = {name.split(":")[0] for name in KnownModelName.__value__.__args__ if ":" in name}
+        return {"connection_types": types, "model_prefixes": sorted(prefixes)}
 
-    check_installation() >> [purpose(), abstractions(), list_providers()]
+    @task
+    def show_purpose(by_hand: str, with_sdk: dict, providers: dict) -> dict[str, Any]:
+        """Understand Airflow AI SDK purpose: what the next task gets in both ways, and which decorators there are."""
+        try:
+            Routing.model_validate_json(by_hand)
+            by_hand_is_valid = True
+        except ValidationError:
+            by_hand_is_valid = False
+        result = {
+            "decorators": [{"decorator": f"@task.{name}", "what_it_is_for": use} for name, use in USES.items()],
+            "model_providers": len(providers["model_prefixes"]),
+            "by_hand": textwrap.shorten(by_hand, 60, placeholder=" …"),
+            "by_hand_is_valid": by_hand_is_valid,
+            "with_sdk": with_sdk,
+        }
+        return tables.logged(log, result)
+
+    prompt, providers = write_prompt(), list_providers()
+    check_installation() >> [prompt, providers]
+    return show_purpose(ask_by_hand(prompt), ask_with_sdk(prompt), providers)
 
 
 ai_sdk_overview()

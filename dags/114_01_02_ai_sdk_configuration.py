@@ -1,158 +1,165 @@
 """
 # 114.1.2 AI SDK Configuration
 
-Before a model call reaches production somebody asks four questions: where does the key live, who can read it, which
-model answers when nobody says otherwise, and what stops fifty tasks from calling at once. This lesson answers each with
-a setting that you can change, and shows in a log or an XCom what the setting did.
+Before a model call goes to production, somebody asks four questions. Where does the key live, and who sees it? Which model answers
+when a task names none? What stops fifty tasks from calling at once? Each task here answers one of them with a setting that you can
+change, and the last one reads from the ledger what the settings did. The ledger has one row for each request that really went out.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Configure provider connections | `connections.find_connection`, `connections.list_backends` |
-| API key management | `keys.log_a_key`, `keys.use_wrong_key`, `keys.explain_failure` |
-| Default model settings | `defaults.ask_with_defaults`, `defaults.ask_with_overrides`, `defaults.compare_answers` |
-| Rate limiting configuration | `limits.call_in_pool`, `limits.call_one_at_a_time`, `limits.call_at_a_rate` |
+| Configure provider connections | `find_connections` |
+| API key management | `log_key`, `use_wrong_key` |
+| Default model settings | `ask_with_defaults`, `ask_with_overrides` |
+| Rate limiting configuration | `call_at_a_rate`, `sum_up` |
 
-**Try it**: open the log of `keys.log_a_key`: the task logs the key, and the log shows `***`. `keys.use_wrong_key` is red:
-it has three tries and used one, because its policy knows that a refused key stays refused. Set
-`AIRFLOW_CONN_OPENAI_DEFAULT` in the environment of `make up`: `connections.find_connection` names the new source.
+**Try it**: press *Trigger*. The log of `log_key` shows `***` in place of the key. `use_wrong_key` ends red on purpose, after one try of
+three. Trigger it again with *Requests a minute* set to 10: `sum_up` shows in *Storage → XCom* that the calls are now 6 seconds apart.
+Set `AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names the environment as the source.
 
-**In production**: keep keys in a secrets backend (Vault, AWS or Google Secret Manager), which Airflow asks before the
-environment and the database, and give each team a connection of its own, so that a leaked key can be withdrawn alone.
-A pool limits how many calls run, not how many start in a minute: use it together with a limiter.
+**You should see** (offline):
+
+| task               |   calls | model       |   http_status |
+|:-------------------|--------:|:------------|--------------:|
+| ask_with_defaults  |       1 | gpt-4o-mini |           200 |
+| ask_with_overrides |       1 | gpt-4o      |           200 |
+| call_at_a_rate     |       2 | gpt-4o-mini |           200 |
+| use_wrong_key      |       1 | gpt-4o-mini |           401 |
+
+| id                 | type       | found_by                    |
+|:-------------------|:-----------|:----------------------------|
+| pydanticai_default | pydanticai | ExecutionAPISecretsBackend  |
+| openai_default     | openai     | ExecutionAPISecretsBackend  |
+| llm_db             | postgres   | EnvironmentVariablesBackend |
+
+- seconds_between_calls: 3.2
+
+**SDK or own code?** Keys, models and retries are the SDK's: [connections](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html),
+[secrets backends](https://airflow.apache.org/docs/apache-airflow/stable/security/secrets/secrets-backend/index.html), `ExceptionRetryPolicy`. Airflow has
+pools for calls that run at once, but no limit for calls that start in a minute, so `llmkit.limits` counts those in the database.
+
+**In production**: keep keys in a secrets backend (Vault, AWS or Google Secret Manager). Give each team its own connection, so that you
+can withdraw a leaked key alone. Use a pool and a rate limit together. A pool works where a scheduler runs (`make up`); `make lesson`
+runs one task at a time anyway. Providers also limit tokens a minute: `RateLimit(..., tokens_per_minute=...)`.
+
+**Builds on** [1.1 AI SDK Overview](114_01_01_ai_sdk_overview.py) · **Next** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py)
 """
 
+import itertools
 import logging
-import os
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import Connection, Param, RetryDecision, RetryPolicy, TriggerRule, dag, task, task_group
+from airflow.sdk import Connection, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TriggerRule, dag, task
 
-from llmkit import prompts
+from llmkit import prompts, tables
 from llmkit.limits import RateLimit
 
 log = logging.getLogger(__name__)
 
 CONN_ID = "pydanticai_default"
-QUESTION = "Name one thing that makes a desk lamp good."
+QUESTION = "Name one thing that makes a desk lamp good. Answer with one word."
 
-
-class StopOnRefusedKey(RetryPolicy):
-    """HTTP 401 and 403 stay what they are however often one asks; everything else follows the task's own retries."""
-
-    def evaluate(self, exception: BaseException, *args: object, **kwargs: object) -> RetryDecision:
-        if getattr(exception, "status_code", None) in (401, 403):
-            return RetryDecision.fail("the provider refused the key")
-        return RetryDecision.default()
+# A refused key stays refused. All other errors follow the task's own retries.
+STOP_ON_REFUSED_KEY = ExceptionRetryPolicy(
+    rules=[RetryRule(exception="pydantic_ai.exceptions.ModelAuthenticationError", action=RetryAction.FAIL)]
+)
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.1.2 · AI SDK Configuration",
     doc_md=__doc__,
-    # Prompts are finished texts: nothing in them shall be rendered as a template once more.
     jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
-        "per_minute": Param(30, type="integer", title="Requests a minute", description="Try 2.", minimum=2),
+        "connections": Param(
+            [CONN_ID, "openai_default", "llm_db"], type="array", title="Connections", description="Ids, one a line."
+        ),
+        "per_minute": Param(
+            60,
+            type="integer",
+            title="Requests a minute",
+            description="6 to 600. 10 is one every 6 s.",
+            minimum=6,
+            maximum=600,
+        ),
     },
 )
-def ai_sdk_configuration() -> None:
-    @task_group
-    def connections():
-        @task
-        def list_backends() -> list[str]:
-            """Configure provider connections: the places that are asked for a connection, in their order."""
-            from airflow.sdk.configuration import conf
+def ai_sdk_configuration() -> Any:
+    @task
+    def find_connections(params: dict) -> list[dict]:
+        """Configure provider connections: ask each of Airflow's secrets backends, in Airflow's order, until one has it."""
+        from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
 
-            custom = conf.get("secrets", "backend", fallback="") or "(no secrets backend: set [secrets] backend)"
-            return [custom, "environment variables AIRFLOW_CONN_<ID>", "Airflow's database, which the UI edits"]
+        rows = []
+        for conn_id in params["connections"]:
+            row = {"id": conn_id, "found_by": "nobody", "type": None}
+            for backend in ensure_secrets_backend_loaded():
+                connection = backend.get_connection(conn_id)
+                if connection:
+                    # ExecutionAPISecretsBackend asks Airflow's API server, which looks into the database.
+                    row |= {"found_by": type(backend).__name__, "type": connection.conn_type}
+                    break
+            rows.append(row)
+        return rows
 
-        @task
-        def find_connection(conn_id: str) -> dict:
-            """Configure provider connections: what a connection holds, and where this one was found."""
-            connection = Connection.get(conn_id)
-            in_environment = f"AIRFLOW_CONN_{conn_id.upper()}" in os.environ
-            return {
-                "conn_id": conn_id,
-                "found in": "environment" if in_environment else "Airflow's database",
-                "type": connection.conn_type,
-                "host": connection.host,
-            }
+    @task
+    def log_key() -> None:
+        """API key management: Airflow masks a connection's key in every log line."""
+        log.info("The key of %s is %s", CONN_ID, Connection.get(CONN_ID).password)
 
-        list_backends() >> find_connection.expand(conn_id=[CONN_ID, "openai_default", "llm_db"])
+    @task.llm(llm_conn_id="pydanticai_wrong_key", retry_policy=STOP_ON_REFUSED_KEY)
+    def use_wrong_key() -> str:
+        """API key management: a refused key fails at once, because no retry would help. This task ends red on purpose."""
+        return QUESTION
 
-    @task_group
-    def keys():
-        @task
-        def log_a_key() -> str:
-            """API key management: a key that came from a connection is masked in every log line."""
-            log.info("The key of %s is %s", CONN_ID, Connection.get(CONN_ID).password)
-            return "see the log"
+    @task.llm(llm_conn_id=CONN_ID)
+    def ask_with_defaults() -> str:
+        """Default model settings: the connection's extra names the model, and no limit is sent."""
+        return QUESTION
 
-        @task.llm(llm_conn_id="pydanticai_wrong_key", retry_policy=StopOnRefusedKey())
-        def use_wrong_key() -> str:
-            """API key management: a refused key fails at once and clearly; trying again would not help."""
-            return "Hello"
+    @task.llm(llm_conn_id=CONN_ID, model_id="openai-chat:gpt-4o", model_settings={"temperature": 0.0, "max_tokens": 4})
+    def ask_with_overrides() -> str:
+        """Default model settings: a task may override the model and set its own limits."""
+        return QUESTION
 
-        @task(trigger_rule=TriggerRule.ALL_DONE)
-        def explain_failure(**context) -> dict:
-            """API key management: the state that the refused task ended in, and what a reader does next."""
-            ti, task_id = context["ti"], "keys.use_wrong_key"
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])
-            return {
-                "state": states[ti.run_id][task_id],
-                "what to do": "put a valid key into the connection, then clear the task",
-            }
+    @task.llm(
+        llm_conn_id=CONN_ID,
+        # At most 2 calls at once, over all DAGs that use this pool; at most one of this task, over all its runs.
+        pool="llm_calls",
+        max_active_tis_per_dag=1,
+        # One request a turn: the retries of the client and of pydantic-ai would go out without asking the limit.
+        model_settings={"max_tokens": 4, "max_retries": 0},
+        output_retries=0,
+    )
+    def call_at_a_rate(number: int, params: dict) -> str:
+        """Rate limiting configuration: a pool, a limit for the task, and a turn in the database for each request."""
+        # One request in so many seconds, without the burst that a quota of a whole minute would let through.
+        RateLimit("lesson_114_1_2", per_minute=1, minute=60 / params["per_minute"]).acquire(timeout=90)
+        return f"Say the number {number}."
 
-        log_a_key() >> use_wrong_key() >> explain_failure()
+    @task(trigger_rule=TriggerRule.ALL_DONE)
+    def sum_up(connections: list[dict], **context) -> dict[str, Any]:
+        """Rate limiting configuration: the calls of this run by the ledger, and the shortest time between two of them."""
+        from llmkit import ledger
 
-    @task_group
-    def defaults():
-        @task.llm(llm_conn_id=CONN_ID)
-        def ask_with_defaults() -> str:
-            """Default model settings: the model is the one in the connection's extra, for every task that names none."""
-            return QUESTION
+        calls = []
+        for spent in ledger.spending("task_id", "model", "status", run_id=context["run_id"]):
+            task_id, model, status = spent.group
+            calls.append({"task": task_id, "model": model, "http_status": status, "calls": spent.calls})
+        with ledger.connect() as database:
+            query = "SELECT at FROM llm_calls WHERE run_id = %s AND task_id = 'call_at_a_rate' ORDER BY at"
+            starts = database.execute(query, [context["run_id"]]).fetchall()
+        gaps = [(later - earlier).total_seconds() for (earlier,), (later,) in itertools.pairwise(starts)]
+        result = {"connections": connections, "calls": calls, "seconds_between_calls": round(min(gaps), 1)}
+        return tables.logged(log, result)
 
-        @task.llm(
-            llm_conn_id=CONN_ID, model_id="openai-chat:gpt-4o", model_settings={"temperature": 0.0, "max_tokens": 12}
-        )
-        def ask_with_overrides() -> str:
-            """Default model settings: a task overrides the model and its settings for itself alone."""
-            return QUESTION
-
-        @task
-        def compare_answers(by_default: str, overridden: str) -> dict:
-            """Default model settings: the same question, cut at 12 tokens in the task that asked for it."""
-            model = Connection.get(CONN_ID).extra_dejson["model"]
-            return {f"{model}, no limit": by_default, "openai-chat:gpt-4o, 12 tokens": overridden}
-
-        compare_answers(ask_with_defaults(), ask_with_overrides())
-
-    @task_group
-    def limits():
-        @task.llm(llm_conn_id=CONN_ID, pool="llm_calls", model_settings={"max_tokens": 5})
-        def call_in_pool(number: int) -> str:
-            """Rate limiting configuration: a pool bounds the calls that run at once, over all DAGs that use it."""
-            return f"Say the number {number}."
-
-        @task.llm(llm_conn_id=CONN_ID, max_active_tis_per_dag=1, model_settings={"max_tokens": 5})
-        def call_one_at_a_time(number: int) -> str:
-            """Rate limiting configuration: max_active_tis_per_dag bounds one task over all runs of its DAG."""
-            return f"Say the number {number}."
-
-        @task.llm(llm_conn_id=CONN_ID, model_settings={"max_tokens": 5})
-        def call_at_a_rate(number: int, params: dict) -> str:
-            """Rate limiting configuration: a limiter in the database bounds the calls that start in a minute."""
-            RateLimit("openai_chat", params["per_minute"]).acquire(timeout=90)
-            return f"Say the number {number}."
-
-        for limited in (call_in_pool, call_one_at_a_time, call_at_a_rate):
-            limited.expand(number=[1, 2, 3])
-
-    connections() >> [keys(), defaults(), limits()]
+    asked = [log_key(), use_wrong_key(), ask_with_defaults(), ask_with_overrides()]
+    result = sum_up(find_connections())
+    [*asked, call_at_a_rate.expand(number=[1, 2])] >> result
+    return result
 
 
 ai_sdk_configuration()

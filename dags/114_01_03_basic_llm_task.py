@@ -18,8 +18,14 @@ Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens,
 
 **You should see** (offline):
 
-**SDK or own code?** `@task.llm` ([1.4](114_01_04_ai_sdk_task_decorator.py)) does all this in one task, but it returns only the text: a text
-that was cut off looks like a whole one. This lesson uses the same
+- status: ready
+- next_step: a colleague checks the draft and sends it
+- draft_text: We're sorry to hear that something is wrong with your …
+- finish_reason: stop
+- output_tokens: 38
+
+**SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
+looks like a whole one. This lesson uses the same
 [hook](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html) and sends one
 [direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. It has the same values for every provider.
 
@@ -84,7 +90,7 @@ def basic_llm_task() -> Any:
     @task
     def write_prompt(params: dict) -> str:
         """Pass prompt to model: the prompt is an XCom, so you can read what the model will read."""
-        return prompts.load("reply_to_ticket").render(shop="Lumen & Oak", ticket=params["ticket"])
+        return prompts.load("reply_to_ticket").render(ticket=params["ticket"])
 
     @task
     def ask_model(prompt: str, params: dict) -> list[dict]:
@@ -131,7 +137,7 @@ def basic_llm_task() -> Any:
             "finish_reason": completion["finish_reason"],
             "output_tokens": completion["output_tokens"],
             "next_step": NEXT_STEPS[status],
-            "draft": textwrap.shorten(completion["text"], 60, placeholder=" …"),
+            "draft_text": textwrap.shorten(completion["text"], 60, placeholder=" …"),
         }
         return tables.logged(log, result)
 

@@ -1,43 +1,67 @@
 """
 # 114.1.4 AI SDK Task Decorator
 
-One prompt that asks for everything at once gets a muddle back. Lumen & Oak announces its new desk in three steps
-instead, each a task of its own: an outline, a draft that follows it, and a polished text. Each step can be read, tested
-and run again alone, and each has the model settings that suit it.
+One prompt that asks for everything at once gives a poor text, and nobody can tell which part went wrong. Lumen & Oak announces its
+standing desk in three steps instead: an outline, a draft of it, and a polished text. Each step is one `@task.llm` task. You can read,
+test and repeat each step alone, and each has the model settings that suit it.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Use @task.llm decorator | `write_outline`, `write_draft`, `polish` |
-| Configure model parameters | `write_outline`, `write_draft`, `polish` |
-| Template prompts with Jinja | `write_outline`, `write_draft`, `show_prompts` |
-| Chain LLM tasks | `write_outline`, `write_draft`, `polish`, `publish` |
+| Use @task.llm decorator | `write_outline` |
+| Configure model parameters | `choose_settings`, `write_draft` |
+| Template prompts with Jinja | `write_draft`, `polish_draft` |
+| Chain LLM tasks | `polish_draft`, `publish` |
 
-**Try it**: in the graph, follow outline → draft → polish; the XCom of `write_outline` is data with a headline and points, and
-`write_draft` reads both. Trigger it with *Tone* set to `formal`: `show_prompts` shows the line that the template adds
-under that condition. Clear `polish` alone: the two steps before it are not paid for again.
+**Try it**: press *Trigger* and follow the graph from left to right. *Storage → XCom* of `write_outline` is data, with a headline and
+points; that of `write_draft` is text. Trigger it again with *Tone* set to `formal` and *Temperature of the draft* set to 1: the draft
+takes more liberties, and the last prompt gets one more line. Then clear `polish_draft` alone, and no other step is paid for again.
 
-**In production**: version the prompt files like code (`include/prompts/<name>/v1.j2`; lesson 114.4.2 does more). Low
-temperatures where the next step parses, higher ones where a person reads. A chain multiplies failure: with three steps
-of 98 % each, one run in seventeen fails, so let each step retry by itself.
+**You should see** (offline):
+
+- text: A more precise version: The Fjord is designed to …
+
+| step          |   calls |   input_tokens |   output_tokens |
+|:--------------|--------:|---------------:|----------------:|
+| write_outline |       1 |            220 |              87 |
+| write_draft   |       1 |             85 |              32 |
+| polish_draft  |       1 |             70 |              23 |
+
+- headline: The Fjord standing desk lifts from 68 to 120 cm without a …
+
+**SDK or own code?** Everything here is [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/llm.html).
+It also renders the prompt that your function returns as a Jinja template, which is handy for `{{ params.tone }}` and dangerous for a
+text that a customer wrote. So the prompts here are files in `include/prompts`, rendered once by `llmkit.prompts`.
+
+**In production**: use a low temperature where a task parses the answer, a higher one where a person reads it. A chain multiplies
+failures: with three steps that each work 98 times in 100, one run in seventeen fails, so give each step its own retries. Check a text
+against its facts before you publish it. The small offline model invents some, and a large one sometimes does too.
+
+**Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [1.5 Multi-Provider Support](114_01_05_multi_provider_support.py)
 """
 
+import logging
+import textwrap
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import Param, dag, task
 from pydantic import BaseModel, Field
 
-from llmkit import prompts
+from llmkit import prompts, tables
 
+log = logging.getLogger(__name__)
+
+CONN_ID = "pydanticai_default"
 FACTS = [
-    "The Fjord desk lifts from 68 to 120 cm without a sound.",
+    "The Fjord standing desk lifts from 68 to 120 cm without a sound.",
     "Its top is made of oak from Norway.",
     "It costs 399 EUR and is delivered in five days.",
 ]
 
 
 class Outline(BaseModel):
-    """What the draft has to contain. It is at module level, so that every task can read it back from XCom."""
+    """What the draft has to contain. The SDK sends this type as a JSON Schema and checks the answer against it."""
 
     headline: str = Field(description="A short headline", max_length=80)
     points: list[str] = Field(description="The points to make", min_length=2, max_length=4)
@@ -45,67 +69,90 @@ class Outline(BaseModel):
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.1.4 · AI SDK Task Decorator",
     doc_md=__doc__,
-    # Rendered by `llmkit.prompts`, in a sandbox; Airflow, which has no way to know, would render them once more.
+    # The prompts are finished texts, so Airflow must not render them a second time.
     jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "product": Param("the Fjord standing desk", type="string", title="Product", minLength=1),
         "facts": Param(
-            FACTS, type="array", title="Facts", description="One a line: all that the text may claim.", minItems=1
+            FACTS,
+            type="array",
+            title="Facts",
+            description="One a line, two or more. The first prompt lists them.",
+            items={"type": "string"},
+            minItems=2,
         ),
         "tone": Param(
-            "friendly", enum=["friendly", "formal"], title="Tone", description="formal adds a line to the last prompt."
+            "friendly",
+            enum=["friendly", "formal"],
+            title="Tone",
+            description="formal adds a sentence to the last prompt: no contractions.",
+        ),
+        "temperature": Param(
+            0.3,
+            type="number",
+            title="Temperature of the draft",
+            description="0 to 1. A higher value makes the draft more varied. The other steps stay at 0.",
+            minimum=0,
+            maximum=1,
         ),
     },
 )
-def ai_sdk_task_decorator() -> None:
+def ai_sdk_task_decorator() -> Any:
     @task.llm(
-        llm_conn_id="pydanticai_default",
+        llm_conn_id=CONN_ID,
         output_type=Outline,
         serialize_output=True,
         model_settings={"temperature": 0.0, "max_tokens": 120},
     )
     def write_outline(params: dict) -> str:
-        """Use @task.llm decorator: with an output type the answer is an `Outline`, checked before it leaves the task."""
-        return prompts.load("outline_announcement").render(
-            product=params["product"], facts=params["facts"], audience="people who work at home"
-        )
-
-    @task.llm(llm_conn_id="pydanticai_default", model_settings={"temperature": 0.3, "max_tokens": 140})
-    def write_draft(outline: dict, params: dict) -> str:
-        """Configure model parameters: 0.3 for temperature here, 0.0 in the other two, each with its own max_tokens."""
-        return prompts.load("draft_announcement").render(
-            headline=outline["headline"], points=outline["points"], tone=params["tone"]
-        )
+        """Use @task.llm decorator: the function returns the prompt, the task returns the model's answer as an Outline."""
+        return prompts.load("outline_announcement").render(facts=params["facts"])
 
     @task
-    def show_prompts(outline: dict, draft: str, params: dict) -> dict[str, str]:
-        """Template prompts with Jinja: a loop over the points, a condition on the tone, and no way out of the sandbox."""
-        return {
-            "draft_announcement": prompts.load("draft_announcement").render(
-                headline=outline["headline"], points=outline["points"], tone=params["tone"]
-            ),
-            "polish_announcement": prompts.load("polish_announcement").render(draft=draft, tone=params["tone"]),
-        }
+    def choose_settings(params: dict) -> dict[str, float]:
+        """Configure model parameters: the settings of a task may be another task's result, here from the form."""
+        return {"temperature": params["temperature"], "max_tokens": 60, "seed": 7}
 
-    @task.llm(llm_conn_id="pydanticai_default", model_settings={"temperature": 0.0, "max_tokens": 90})
-    def polish(draft: str, params: dict) -> str:
-        """Chain LLM tasks: what one returns is what the next one reads."""
+    @task.llm(llm_conn_id=CONN_ID, model_settings=choose_settings())
+    def write_draft(outline: dict) -> str:
+        """Template prompts with Jinja: the file draft_announcement/v1.j2 has a loop over the outline's points."""
+        return prompts.load("draft_announcement").render(points=outline["points"])
+
+    @task.llm(llm_conn_id=CONN_ID, model_settings={"temperature": 0.0, "max_tokens": 40})
+    def polish_draft(draft: str, params: dict) -> str:
+        """Chain LLM tasks: the answer of the step before is the input of this one."""
         return prompts.load("polish_announcement").render(draft=draft, tone=params["tone"])
 
     @task
-    def publish(outline: dict, text: str) -> str:
-        """Chain LLM tasks: the end of the chain is a page, made from the first and the last answer."""
-        return f"# {outline['headline']}\n\n{text}"
+    def publish(outline: dict, text: str, **context) -> dict[str, Any]:
+        """Chain LLM tasks: the first and the last answer make the announcement, and the ledger has the tokens of each step."""
+        from llmkit import ledger
+
+        steps = []
+        for spent in ledger.spending("task_id", run_id=context["run_id"]):
+            steps.append(
+                {
+                    "step": spent.group[0],
+                    "calls": spent.calls,
+                    "input_tokens": spent.input_tokens,
+                    "output_tokens": spent.output_tokens,
+                }
+            )
+        # In the order of the chain: each step reads what the step before wrote.
+        order = ["write_outline", "write_draft", "polish_draft"]
+        steps.sort(key=lambda row: order.index(row["step"]))
+        result = {
+            "steps": steps,
+            "headline": textwrap.shorten(outline["headline"], 60, placeholder=" …"),
+            "text": textwrap.shorten(text, 60, placeholder=" …"),
+        }
+        return tables.logged(log, result)
 
     outline = write_outline()
-    draft = write_draft(outline)
-    show_prompts(outline, draft)
-    publish(outline, polish(draft))
+    return publish(outline, polish_draft(write_draft(outline)))
 
 
 ai_sdk_task_decorator()

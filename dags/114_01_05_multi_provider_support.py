@@ -1,44 +1,54 @@
 """
 # 114.1.5 Multi-Provider Support
 
-Lumen & Oak does not want to bet its mail on one provider. The same prompt therefore runs on five of them, and nothing but
-the connection changes: no SDK is named in this file. When the first provider of a chain is down, the next one answers in
-the same task. And because every provider has other prices, the last part asks what the same work costs on each.
+Lumen & Oak does not want its mail to depend on one provider. The same prompt therefore runs on five of them, and nothing but
+the connection changes: this file names no SDK. When the first provider of a chain is down, the next one answers in the same
+task. Every provider has other prices, so the last part asks what the same work costs on each.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Switch between providers | `ask_provider`, `compare_answers` |
+| Switch between providers | `list_connections`, `ask_provider`, `compare_answers` |
 | Provider-agnostic prompts | `write_prompt`, `ask_provider` |
 | Fallback provider configuration | `ask_with_fallback`, `prove_who_answered` |
 | Cost comparison utilities | `compare_prices` |
 
-**Try it**: open the mapped task `ask_provider`: five runs, one a connection, and `compare_answers` shows that each answer
-has the same type. `prove_who_answered` lists, from the ledger, the calls that failed before Claude answered. Trigger it
-with a line removed from *Connections*: one run less, and no other change. `make costs` has the same figures later.
+**Try it**: open the mapped task `ask_provider`: it has five instances, one a connection. *Trigger* the DAG with one line fewer in
+*Connections*: there is one instance less, and nothing else changes. The rows of the fallback come from the ledger, which has every
+call to a model, also the failed ones. `make costs` shows the same ledger.
 
-**In production**: keep the chain in the connection's extra (`fallback_conn_ids`), so that operations can change it
-without a deployment. A fallback answers for outages and refused calls, not for bad answers; measure the second model on your own
-data before it has to step in. Prices are list prices; discounts for caching and batches are not in them.
+**You should see** (offline):
+
+**SDK or own code?** `LLMOperator`, `@task.llm` and the fallback are Airflow's AI SDK. Its page on
+[provider fallback](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html) says which errors
+move on to the next connection. The ledger and `routing.quotes` are the course's own: the SDK compares no prices.
+
+**In production**: keep the chain in the connection's extra (`fallback_conn_ids`), so that operators can change it without a
+deployment. A fallback helps against outages and refused calls, not against bad answers: measure the second model on your own data
+before you need it. Another model splits the same text into other tokens, and list prices leave out discounts for caching and
+batches. So compare prices here and bills in the ledger. Offline, one small model on this machine gives all answers.
+
+**Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py)
 """
 
+import logging
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from airflow.providers.common.ai.operators.llm import LLMOperator
-from airflow.sdk import Param, dag, task
+from airflow.sdk import Connection, Param, dag, task
 from pydantic import BaseModel, Field
 
-from llmkit import prompts
+from llmkit import prompts, tables
 
-CONNECTIONS = ["pydanticai_default", "pydanticai_anthropic", "pydanticai_gemini", "pydanticai_bedrock_default"]
-# The last one has no list price: it is a model that runs on one's own machine.
-LOCAL = "pydanticai_ollama"
-MODELS = [
-    *("openai:gpt-4o-mini", "openai:gpt-5-mini", "anthropic:claude-sonnet-5", "google:gemini-2.5-flash"),
-    *("bedrock:amazon.nova-lite-v1:0", "cohere:command-a-03-2025", "ollama:llama3.2"),
-]
+log = logging.getLogger(__name__)
+OWN = "pydanticai_ollama"  # a model that runs on a machine of your own, and has no list price
+CONNECTIONS = ["pydanticai_default", "pydanticai_anthropic", "pydanticai_gemini", "pydanticai_bedrock_default", OWN]
 TICKET = "The motor of our standing desk is broken, and we need it for tomorrow's fair. Who can repair it today?"
+ASKED = """
+SELECT model, provider, status, count(*) FROM llm_calls
+WHERE run_id = %s AND task_id = 'ask_with_fallback' GROUP BY 1, 2, 3 ORDER BY min(at)
+"""
 
 
 class Routing(BaseModel):
@@ -52,43 +62,43 @@ class Routing(BaseModel):
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.1.5 · Multi-Provider Support",
     doc_md=__doc__,
     # What a customer wrote is no template.
     jinja_environment_kwargs=prompts.rendered_once(),
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
         "ticket": Param(TICKET, type="string", title="Ticket", description="What the customer wrote.", minLength=1),
         "connections": Param(
-            [*CONNECTIONS, LOCAL],
+            CONNECTIONS,
             type="array",
             title="Connections",
-            description="One a line: each is asked the same. Add pydanticai_cohere or pydanticai_vertex_default.",
+            description="One a line. All get the same prompt. Add pydanticai_cohere or pydanticai_vertex_default.",
             minItems=1,
         ),
-        "models": Param(MODELS, type="array", title="Models", description="One a line: each gets a price.", minItems=1),
     },
 )
-def multi_provider_support() -> None:
+def multi_provider_support() -> Any:
     @task
     def write_prompt(params: dict) -> str:
-        """Provider-agnostic prompts: plain words, no provider's special tokens; roles and formats are the SDK's business."""
+        """Provider-agnostic prompts: plain words, no provider's special tokens. The SDK sees to roles and formats."""
         return prompts.load("route_ticket").render(shop="Lumen & Oak", ticket=params["ticket"])
 
     @task
     def list_connections(params: dict) -> list[str]:
-        """Switch between providers: whom to ask is data, here from the trigger form."""
+        """Switch between providers: who is asked is data, here from the form."""
         return params["connections"]
 
     @task
-    def compare_answers(connections: list[str], answers: list[dict]) -> dict:
-        """Switch between providers: one answer a connection, all of one type."""
-        return {
-            conn_id: Routing.model_validate(answer).model_dump()
-            for conn_id, answer in zip(connections, answers, strict=True)
-        }
+    def compare_answers(connections: list[str], answers: list[dict]) -> list[dict]:
+        """Switch between providers: one answer a connection, all of one type, and the model that the connection names."""
+        rows = []
+        for conn_id, answer in zip(connections, answers, strict=True):
+            decision = f"{answer['team']}, {'urgent' if answer['urgent'] else 'not urgent'}"
+            model = Connection.get(conn_id).extra_dejson["model"]
+            rows.append({"conn_id": conn_id, "decision": decision, "model name": model})
+        return rows
 
     @task.llm(
         llm_conn_id="pydanticai_outage",
@@ -101,44 +111,41 @@ def multi_provider_support() -> None:
         return prompt
 
     @task
-    def prove_who_answered(answer: dict, **context) -> list[str]:
-        """Fallback provider configuration: the ledger has a row for each call, also for those that failed."""
+    def prove_who_answered(answer: dict, run_id: str) -> list[dict]:
+        """Fallback provider configuration: what the ledger has of the chain's calls, in their order."""
         from llmkit import ledger
 
-        calls = ledger.spending("task_id", "provider", "model", "status", run_id=context["run_id"])
-        return [
-            f"{model} of {provider}: HTTP {status}, {spent.calls} calls"
-            for spent in sorted(calls, key=lambda spent: -spent.group[3])
-            for task_id, provider, model, status in [spent.group]
-            if task_id == "ask_with_fallback"
-        ]
+        ledger.deliver(at_once=True)
+        with ledger.connect() as connection:
+            calls = connection.execute(ASKED, [run_id]).fetchall()
+        return [{"model": call[0], "provider": call[1], "status": call[2], "requests": call[3]} for call in calls]
 
     @task
-    def compare_prices(answers: list[dict], params: dict, **context) -> str:
-        """Cost comparison utilities: what one call used, by the ledger, and what it would cost on each model."""
+    def compare_prices(rows: list[dict], fallback: list[dict], run_id: str) -> dict[str, Any]:
+        """Cost comparison utilities: the tokens of one call, by the ledger, at the list price of each model."""
         from llmkit import ledger, routing
 
-        calls = ledger.spending("task_id", "status", run_id=context["run_id"])
-        done = next(spent for spent in calls if spent.group == ("ask_provider", 200))
-        # The mean of the calls: what one ticket takes.
-        tokens = {"input_tokens": done.input_tokens // done.calls, "output_tokens": done.output_tokens // done.calls}
-        rows = []
-        for quote in routing.quotes(params["models"], **tokens):
-            price = "no list price" if quote.cost is None else f"{quote.cost * 1_000_000:.2f}"
-            rows.append(f"| {quote.model} | {quote.input_tokens} | {quote.output_tokens} | {price} |")
-        return "\n".join(["| model | input | output | USD for a million calls |", "|---|--:|--:|--:|", *rows])
+        spent = {each.group: each for each in ledger.spending("task_id", "status", run_id=run_id)}
+        done = spent["ask_provider", 200]
+        read, written = done.input_tokens // done.calls, done.output_tokens // done.calls
+        models = {row["model name"] for row in rows}
+        for quote in routing.quotes(models, input_tokens=read * 1000, output_tokens=written * 1000):
+            for row in rows:
+                if row["model name"] == quote.model:
+                    row["USD for 1,000"] = None if quote.cost is None else round(float(quote.cost), 4)
+        facts = {"tokens of a prompt": read, "tokens of an answer": written}
+        return tables.logged(log, {"answers": rows, "fallback": fallback, **facts})
 
-    prompt = write_prompt()
-    connections = list_connections()
+    prompt, connections = write_prompt(), list_connections()
     answers = LLMOperator.partial(
         task_id="ask_provider",
-        doc_md="Switch between providers: the same task for each connection. Provider-agnostic prompts: the same prompt, too.",
+        doc_md="Switch between providers: the same task for each connection. Provider-agnostic prompts: the same prompt.",
         prompt=prompt,
         output_type=Routing,
         serialize_output=True,
     ).expand(llm_conn_id=connections)
-    compare_answers(connections, answers.output) >> compare_prices(answers.output)
-    prove_who_answered(ask_with_fallback(prompt))
+    rows = compare_answers(connections, answers.output)
+    return compare_prices(rows, prove_who_answered(ask_with_fallback(prompt)))
 
 
 multi_provider_support()

@@ -1,138 +1,142 @@
 """
 # 114.2.2 OpenAI Chat Completion
 
-A chat completion is the call that everything else is built on: a system message says who answers, a user message what is
-asked, and a handful of parameters how. Lumen & Oak lets it draft replies to customers. Airflow's OpenAI provider has no
-operator for it, so the course brings one, `OpenAIChatOperator`; the provider's own `OpenAIResponseOperator`, for OpenAI's
-newer API, stands beside it.
+A chat completion is the call that most pipelines are built on. A system message says who answers, a user message says what is
+asked, and a few parameters say how. Lumen & Oak lets it draft replies to customers. The course brings an operator for this call,
+`OpenAIChatOperator`, and compares it with the provider's own `OpenAIResponseOperator` for OpenAI's newer API.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| OpenAIChatOperator usage | `draft_reply`, `keep_usage`, `draft_by_responses` |
-| Configure model (gpt-4, gpt-3.5) | `ask_model`, `compare_models` |
-| System and user messages | `write_system_message`, `write_user_message`, `draft_reply` |
-| Temperature and parameters | `vary_temperature`, `compare_temperatures` |
+| OpenAIChatOperator usage | `draft_reply`, `draft_by_responses`, `compare_calls` |
+| Configure model (gpt-4, gpt-3.5) | `draft_reply`, `ask_model`, `compare_calls` |
+| System and user messages | `write_system_message`, `draft_reply` |
+| Temperature and parameters | `draft_reply`, `vary_temperature`, `compare_calls` |
 
-**Try it**: trigger it with another *Model* or *Temperature* and open the task `draft_reply`: beside `return_value` it has the
-XComs `usage` and `finish_reason`, and `keep_usage` joins the three to what a bill needs. With *Longest answer* at 5 the reason
-is `length`, and the log warns. `compare_temperatures` shows which of three equal calls gave equal answers.
+**Try it**: *Trigger* it with another *Model* and *Temperature*, and open *Storage → XCom* of `draft_reply`: beside the text are
+`usage`, `finish_reason` and `model`. The rows of `ask_model` end in `length`, because 16 tokens are too few; their logs
+warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very characters, because Airflow renders once.
 
-**In production**: keep `finish_reason`, because a cut-off answer looks like a good one. 0.0 is for what the next step parses;
-even there a hosted model promises no equal answers. The gpt-5 family takes `max_completion_tokens` and no temperature (pass
-such things in `settings`), and gpt-3.5 is only there for old prompts: put the model into a param or the connection.
+**You should see** (offline):
+
+**SDK or own code?** Airflow's provider has no operator for chat completions. Its `OpenAIResponseOperator` calls the Responses API,
+keeps the usage but not why an answer ended, and takes no template for the model. Chat completions are also what self-hosted
+servers speak. See [OpenAIResponseOperator](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/operators/openai.html)
+and OpenAI's guide to [text generation](https://developers.openai.com/api/docs/guides/text).
+
+**In production**: keep `finish_reason`, because an answer that was cut off looks like a good one. Use temperature 0 for text that a
+program reads; a hosted model still promises no equal answers. The gpt-5 family takes `max_completion_tokens` and no temperature
+(use `settings`). Put the model into the connection or a form: OpenAI retires models, and a retired one answers with HTTP 404.
+
+**Builds on** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py) · **Next** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py)
 """
 
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.openai.operators.openai import OpenAIResponseOperator
 from airflow.sdk import Param, dag, task
 
-from llmkit import prompts
+from llmkit import prompts, tables
 from llmkit.operators import OpenAIChatOperator
 
+log = logging.getLogger(__name__)
 CONN_ID = "openai_default"
+MODEL = "gpt-4o-mini"
 MODELS = ["gpt-3.5-turbo", "gpt-4", "gpt-4o", "gpt-4o-mini", "gpt-4.1-mini"]
 TICKET = "My Aurora lamp flickers when I dim it. I bought it in March and would like a new one."
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.2.2 · OpenAI Chat Completion",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "ticket": Param(TICKET, type="string", title="Ticket", description="What the customer wrote.", minLength=1),
-        "model": Param("gpt-4o-mini", enum=MODELS, title="Model"),
-        "temperature": Param(0.2, type="number", title="Temperature", description="0 to 2.", minimum=0, maximum=2),
-        "max_tokens": Param(
-            60, type="integer", title="Longest answer", description="In tokens.", minimum=1, maximum=500
+        "ticket": Param(TICKET, type="string", title="Ticket", description="The user message.", minLength=1),
+        "model": Param(MODEL, enum=MODELS, title="Model", description="Writes the draft. gpt-4 costs the most."),
+        "temperature": Param(
+            0.2,
+            type="number",
+            title="Temperature",
+            description="Of the draft, 0 to 2. A high value makes every draft another one.",
+            minimum=0,
+            maximum=2,
         ),
     },
 )
-def openai_chat_completion() -> None:
+def openai_chat_completion() -> Any:
     @task
     def write_system_message() -> str:
-        """System and user messages: the system message is ours, and the same for every customer."""
+        """System and user messages: the system message is ours, the same for every customer; a ticket is never part of it."""
         return prompts.load("support_agent").render(shop="Lumen & Oak")
 
-    @task
-    def write_user_message(params: dict) -> str:
-        """System and user messages: what a customer wrote goes here alone, so that it cannot pose as an instruction."""
-        return params["ticket"]
-
-    system, ticket = write_system_message(), write_user_message()
+    system, ticket = write_system_message(), "{{ params.ticket }}"
     draft = OpenAIChatOperator(
         task_id="draft_reply",
-        doc_md="OpenAIChatOperator usage: one call, with every argument from the form or from a task before.",
+        doc_md="OpenAIChatOperator usage: one call. Model and temperature come from the form, the messages from two sources.",
         conn_id=CONN_ID,
-        # An XCom is passed on as it is, and never rendered: braces in a ticket stay braces.
         system=system,
         prompt=ticket,
         model="{{ params.model }}",
         temperature="{{ params.temperature }}",
-        max_tokens="{{ params.max_tokens }}",
+        max_tokens=80,
     )
-
-    @task
-    def keep_usage(text: str, usage: dict, finish_reason: str, model: str) -> dict:
-        """OpenAIChatOperator usage: the text, why it ended, and what it cost, each from an XCom of the operator."""
-        from llmkit import prices
-
-        tokens = {"input_tokens": usage["prompt_tokens"], "output_tokens": usage["completion_tokens"]}
-        cost = prices.cost("openai", model, **tokens)
-        return {"text": text, "complete": finish_reason == "stop", **tokens, "usd": str(cost)}
-
     by_responses = OpenAIResponseOperator(
         task_id="draft_by_responses",
-        doc_md="OpenAIChatOperator usage: the provider's operator for the Responses API, for comparison.",
+        doc_md="OpenAIChatOperator usage: beside it the provider's operator, with the same messages, for the Responses API.",
         conn_id=CONN_ID,
         input_text=ticket,
-        response_kwargs={"instructions": system, "temperature": 0.2},
-        max_output_tokens="{{ params.max_tokens }}",
+        model=MODEL,
+        response_kwargs={"instructions": system},
+        max_output_tokens=80,
     )
-
     asked = OpenAIChatOperator.partial(
         task_id="ask_model",
-        doc_md="Configure model (gpt-4, gpt-3.5): one task, mapped over models.",
+        doc_md="Configure model (gpt-4, gpt-3.5): one task, mapped over three models. 16 tokens cut the answer off.",
         system=system,
         prompt=ticket,
-        max_tokens=20,
-    ).expand(model=["gpt-3.5-turbo", "gpt-4", "gpt-4o-mini"])
-
-    @task
-    def compare_models(usages: list[dict], models: list[str]) -> str:
-        """Configure model (gpt-4, gpt-3.5): what the same draft costs on each, by list price."""
-        from llmkit import prices
-
-        rows = []
-        for model, usage in zip(models, usages, strict=True):
-            used = usage["prompt_tokens"], usage["completion_tokens"]
-            cost = prices.cost("openai", model, input_tokens=used[0], output_tokens=used[1])
-            rows.append(f"| {model} | {used[0]} | {used[1]} | {cost * 1000:.4f} |")
-        return "\n".join(["| model | prompt | completion | USD for 1,000 drafts |", "|---|--:|--:|--:|", *rows])
-
+        max_tokens=16,
+    ).expand(model=["gpt-3.5-turbo", "gpt-4", MODEL])
     varied = OpenAIChatOperator.partial(
         task_id="vary_temperature",
-        doc_md="Temperature and parameters: the same call three times, twice cold and once hot.",
+        doc_md="Temperature and parameters: the same call with the same seed, twice at 0 and once at 1.5.",
         system=system,
         prompt=ticket,
-        max_tokens=20,
+        max_tokens=16,
         settings={"seed": 7},
     ).expand(temperature=[0.0, 0.0, 1.5])
 
     @task
-    def compare_temperatures(answers: list[str]) -> dict:
-        """Temperature and parameters: cold answers repeat themselves, a hot one goes its own way."""
-        first, second, hot = answers
-        return {"the two cold answers are equal": first == second, "the hot one is another": hot != first, "hot": hot}
+    def compare_calls(draft: dict, responses: dict, asked: dict, varied: list[str]) -> dict[str, Any]:
+        """What each call used, why it ended, what it costs by list price, and which answers are equal."""
+        from llmkit import prices
 
-    keep_usage(draft.output, draft.output["usage"], draft.output["finish_reason"], draft.output["model"])
-    compare_models(asked.output["usage"], asked.output["model"])
-    compare_temperatures(varied.output)
-    draft >> by_responses
+        calls = [
+            ("OpenAIChatOperator", draft["model"], draft["usage"], draft["ended"]),
+            ("OpenAIResponseOperator", MODEL, responses, None),
+        ]
+        for model, usage, ended in zip(asked["models"], asked["usages"], asked["ended"], strict=True):
+            calls.append(("ask_model", model, usage, ended))
+        rows = []
+        for call, model, usage, ended in calls:
+            read = usage.get("prompt_tokens") or usage["input_tokens"]
+            written = usage.get("completion_tokens") or usage["output_tokens"]
+            usd = prices.cost("openai", model, input_tokens=read * 1000, output_tokens=written * 1000)
+            price = None if usd is None else round(float(usd), 3)
+            rows.append(
+                {"call": call, "ended": ended, "model": model, "tokens": read + written, "USD for 1,000": price}
+            )
+        equal = {"equal at 0": varied[0] == varied[1], "equal at 0 and 1.5": varied[0] == varied[2]}
+        return tables.logged(log, {"calls": rows, "reply": draft["text"], **equal})
+
+    sent = draft.output
+    drafted = {"text": sent, "model": sent["model"], "usage": sent["usage"], "ended": sent["finish_reason"]}
+    mapped = asked.output
+    models = {"models": mapped["model"], "usages": mapped["usage"], "ended": mapped["finish_reason"]}
+    return compare_calls(drafted, by_responses.output["usage"], models, varied.output)
 
 
 openai_chat_completion()

@@ -1,10 +1,9 @@
 """
 # 114.3.1 Cohere Integration
 
-Cohere's strength is search. Lumen & Oak's shop finds products by the words that a customer types, and so answers "typing is too
-loud" with everything that has a *table* in it. The rerank model reads question and product together and puts what
-helps on top. How much that is worth is measured here, on six searches whose right answer is known. The same connection also
-writes texts and makes embeddings.
+Cohere's strength is search. The shop of Lumen & Oak finds products by the words that a customer types, and so answers "typing is too
+loud on my table" with everything that has a *table* in it. The rerank model reads question and product together and puts what helps on
+top. This run measures how much that is worth, on six searches whose right answer is known. The same connection writes texts and makes embeddings.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,42 +12,58 @@ writes texts and makes embeddings.
 | CohereEmbedOperator | `embed_catalogue`, `find_similar` |
 | Cohere reranking | `search_by_words`, `rerank_hits`, `measure_orders` |
 
-**Try it**: `measure_orders` has one line a search: the rank of the right product before and after, and the mean reciprocal rank
-(MRR) of both orders. One search becomes worse; that is why one measures. Trigger it with *Candidates* at 3: what the search by
-words does not find, no reranking brings back.
+**Try it**: the result under *Storage → XCom* of `measure_orders` has the rank of the right product before and after, and the mean reciprocal
+rank (MRR) of both orders. Not every search improves. Trigger it with *Candidates* at 3: reranking cannot bring back what
+the search by words did not find. Set *Tokens* to 3: the line is cut off, and `check_tagline` calls it unusable.
 
-**In production**: retrieve 50 to 100 candidates cheaply, rerank them, show ten. Rerank is billed by search, not by token: one
-question with up to 100 documents. The embedding operator has a fixed model and always embeds documents; embed
-questions with the hook's client and `input_type="search_query"`, or both ends do not fit together.
+**You should see** (offline):
+
+- line: Aurora Lamp: A glowing, luminescent table lamp in the shape of a starry night sky.
+- reason: COMPLETE
+- usable: yes
+
+| search                                                     |   by words |   reranked |
+|:-----------------------------------------------------------|-----------:|-----------:|
+| I want to read at night while my husband sleeps            |          4 |          1 |
+| my feet hurt when I work on my legs all day                |          2 |          1 |
+| where can I put the mess of wires under my table           |          5 |          1 |
+| I have no space for a desk, it must go away in the evening |          4 |          4 |
+| cosy light for dinner that is not too bright               |          1 |          2 |
+| typing is too loud on my table                             |          3 |          1 |
+
+- MRR by words: 0.42
+- MRR reranked: 0.79
+- you may also like: AUR-2
+
+**SDK or own code?** [CohereEmbeddingOperator and CohereRerankOperator](https://airflow.apache.org/docs/apache-airflow-providers-cohere/stable/index.html)
+are the provider's. The first returns its vectors as an XCom, which 12 of them fit; 2.4 shows files. The provider has no operator for
+texts: `CohereGenerateOperator` is llmkit's, on Cohere's chat API, which replaced the generate endpoint. `@task.llm` speaks to Cohere too.
+
+**In production**: find 50 to 100 candidates cheaply, rerank them, show ten. Rerank is billed by search, not by token: one question with
+up to 100 documents. The embedding operator always embeds documents; embed a question with the hook's client and
+`input_type="search_query"`, or the two do not fit together. Six searches show the method; a decision needs hundreds. Offline a small
+sentence model ranks.
+
+**Builds on** [2.5 OpenAI Vision and Images](114_02_05_openai_vision_images.py) · **Next** [3.2 Anthropic Claude Integration](114_03_02_anthropic_claude_integration.py)
 """
 
 import json
+import logging
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.cohere.hooks.cohere import CohereHook
 from airflow.providers.cohere.operators.embedding import CohereEmbeddingOperator
 from airflow.providers.cohere.operators.rerank import CohereRerankOperator
-from airflow.sdk import Context, ObjectStoragePath, Param, dag, task
+from airflow.sdk import Param, dag, task
 
-from llmkit import prompts, storage
+from llmkit import prompts, tables
 from llmkit.operators import CohereGenerateOperator
 
+log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "include" / "data"
-CONN_ID = "cohere_default"
-
-
-class EmbeddingsToFile(CohereEmbeddingOperator):
-    """The provider's operator (CohereEmbedOperator in the outline), with a file in place of an XCom full of vectors."""
-
-    def execute(self, context: Context) -> str:
-        import numpy as np
-
-        path = storage.run_folder(context) / "catalogue.npy"
-        with path.open("wb") as file:
-            np.save(file, np.asarray(super().execute(context), dtype=np.float32))
-        return str(path)
 
 
 def catalogue() -> dict[str, str]:
@@ -63,64 +78,60 @@ def words(text: str) -> set[str]:
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.3.1 · Cohere Integration",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "product": Param("AUR-1", enum=list(catalogue()), title="Product", description="Gets a line for the window."),
-        "candidates": Param(12, type="integer", title="Candidates", description="Try 3.", minimum=1, maximum=12),
+        "product": Param("AUR-1", enum=["AUR-1", "FJO-1", "MOS-1"], title="Product", description="Gets a line."),
+        "max_tokens": Param(40, type="integer", title="Tokens", description="Longest line, in tokens.", minimum=1),
+        "candidates": Param(
+            12, type="integer", title="Candidates", description="Hits to rerank, 1 to 12.", minimum=1, maximum=12
+        ),
     },
 )
-def cohere_integration() -> None:
+def cohere_integration() -> Any:
     @task
-    def check_connection() -> dict:
-        """Configure Cohere connection: key and host; a list of models costs nothing, the Test button pays for a chat."""
-        hook = CohereHook(conn_id=CONN_ID)
-        models = [model.name for model in hook.get_conn().models.list().models]
-        return {"host": hook.get_connection(CONN_ID).host or "https://api.cohere.com", "models": models}
+    def check_connection() -> dict[str, Any]:
+        """Configure Cohere connection: key, host and models. This list costs nothing; the UI's Test button pays for a chat."""
+        hook = CohereHook()
+        models = [model.name for model in hook.get_conn().models.list(page_size=1000).models]
+        return {"host": hook.get_connection(hook.conn_id).host or "https://api.cohere.com", "models": models}
 
     @task
-    def write_prompt(params: dict) -> str:
-        """CohereGenerateOperator: its prompt, from a file and the catalogue."""
-        return prompts.load("product_tagline").render(product=catalogue()[params["product"]])
+    def prepare_texts(params: dict) -> dict[str, Any]:
+        """CohereGenerateOperator: the prompt, from a file and the catalogue, and all texts to embed."""
+        prompt = prompts.load("product_tagline").render(product=catalogue()[params["product"]])
+        return {"prompt": prompt, "texts": list(catalogue().values())}
 
+    prepared = prepare_texts()
     tagline = CohereGenerateOperator(
         task_id="write_tagline",
-        doc_md="CohereGenerateOperator: one completion, by the chat API that took the place of the generate endpoint.",
-        conn_id=CONN_ID,
-        prompt=write_prompt(),
-        model="command-a-03-2025",
-        temperature=0.3,
-        max_tokens=40,
+        doc_md="CohereGenerateOperator: one completion.",
+        prompt=prepared["prompt"],
+        max_tokens="{{ params.max_tokens }}",
     )
 
     @task
-    def check_tagline(text: str, finish_reason: str) -> dict:
-        """CohereGenerateOperator: why it stopped is an XCom beside the text; MAX_TOKENS is half a sentence."""
-        return {"text": text, "usable": finish_reason == "COMPLETE" and len(text) <= 200, "reason": finish_reason}
+    def check_tagline(text: str, finish_reason: str) -> dict[str, Any]:
+        """CohereGenerateOperator: why it stopped is an XCom beside the text. MAX_TOKENS means half a sentence."""
+        return {"line": text, "usable": finish_reason == "COMPLETE", "reason": finish_reason}
 
-    embedded = EmbeddingsToFile(
-        task_id="embed_catalogue",
-        doc_md="CohereEmbedOperator: all products in one call, at most 96.",
-        conn_id=CONN_ID,
-        input_text=list(catalogue().values()),
+    embedded = CohereEmbeddingOperator(
+        task_id="embed_catalogue", doc_md="CohereEmbedOperator: all products in one call.", input_text=prepared["texts"]
     )
 
     @task
-    def find_similar(path: str) -> dict[str, str]:
-        """CohereEmbedOperator: for each product the one most like it, for the line *you may also like*."""
+    def find_similar(vectors: list[list[float]], params: dict) -> str:
+        """CohereEmbedOperator: the product that is most like the chosen one, after itself, for *you may also like*."""
         import numpy as np
 
-        with ObjectStoragePath(path).open("rb") as file:
-            vectors = np.load(file)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        alike = vectors @ vectors.T - 2 * np.eye(len(vectors))
-        return {sku: list(catalogue())[alike[n].argmax()] for n, sku in enumerate(catalogue())}
+        chosen, unit = list(catalogue()).index(params["product"]), np.asarray(vectors)
+        unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+        return list(catalogue())[(unit @ unit[chosen]).argsort()[-2]]
 
     @task
-    def search_by_words(params: dict) -> list[dict]:
+    def search_by_words(params: dict) -> list[dict[str, Any]]:
         """Cohere reranking: the first order, by the number of words in common."""
         found = []
         for search in json.loads((DATA / "searches.json").read_text()):
@@ -132,29 +143,26 @@ def cohere_integration() -> None:
     searched = search_by_words()
     reranked = CohereRerankOperator.partial(
         task_id="rerank_hits",
-        doc_md="Cohere reranking: one mapped task a search; question and product are read together.",
-        conn_id=CONN_ID,
-        model="rerank-v3.5",
+        doc_md="Cohere reranking: one mapped task a search. It reads question and product together.",
     ).expand_kwargs(searched)
 
     @task
-    def measure_orders(before: list[dict], after: list[dict]) -> str:
+    def measure_orders(before: list[dict], after: list[dict], tagline: dict, similar: str) -> dict[str, Any]:
         """Cohere reranking: the rank of the right product in both orders, and the mean of the reciprocal ranks."""
-        rows, reciprocal = [], []
+        rows, sums = [], {"by words": 0.0, "reranked": 0.0}
         for search, hits, order in zip(json.loads((DATA / "searches.json").read_text()), before, after, strict=True):
-            right, first = catalogue()[search["sku"]], hits["documents"]
-            orders = first, [first[result["index"]] for result in order["results"]]
-            ranks = [texts.index(right) + 1 if right in texts else None for texts in orders]
-            reciprocal.append([1 / rank if rank else 0 for rank in ranks])
-            rows.append(f"| {search['question']} | {ranks[0] or '–'} | {ranks[1] or '–'} |")
-        means = [sum(column) / len(column) for column in zip(*reciprocal, strict=True)]
-        head = ["| search | rank by words | reranked |", "|---|--:|--:|"]
-        return "\n".join([*head, *rows, f"| MRR | {means[0]:.2f} | {means[1]:.2f} |"])
+            right, row = catalogue()[search["sku"]], {"search": search["question"]}
+            found = [hits["documents"][result["index"]] for result in order["results"]]
+            for name, texts in {"by words": hits["documents"], "reranked": found}.items():
+                row[name] = texts.index(right) + 1 if right in texts else None
+                sums[name] += 1 / row[name] if row[name] else 0
+            rows.append(row)
+        means = {f"MRR {name}": round(total / len(rows), 2) for name, total in sums.items()}
+        return tables.logged(log, {"searches": rows, **means, **tagline, "you may also like": similar})
 
-    check_connection()
-    check_tagline(tagline.output, tagline.output["finish_reason"])
-    find_similar(embedded.output)
-    measure_orders(searched, reranked.output)
+    check_connection() >> [prepared, searched]
+    line = check_tagline(tagline.output, tagline.output["finish_reason"])
+    return measure_orders(searched, reranked.output, line, find_similar(embedded.output))
 
 
 cohere_integration()

@@ -1,160 +1,166 @@
 """
 # 114.3.2 Anthropic Claude Integration
 
-Long documents are where money and context windows run out. Lumen & Oak reads a lease here: its tokens are counted before anything
-is paid, and their number picks the way: one call for a note; a cached document and a question for each term for a contract;
-map-reduce for one with annexes. All three find the same terms. What nobody waits for goes through the batch API at half the price.
+Long documents cost money and fill context windows. Lumen & Oak reads a lease here. Claude's tokens are counted first, and the count
+picks the way. A note is read by one call. For a contract each term has a question of its own, and the contract is cached between
+them. A contract with annexes is read chapter by chapter in a batch at half the price, and the results are merged. Where two chapters
+state different terms, the report shows both and chooses none.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Configure Anthropic connection | `check_connection` |
-| Claude completion operator | `answer_colleague`, `send_batch`, `read_batch` |
-| System prompts for Claude | `load_system_prompt`, `answer_colleague` |
-| Handle long context | `load_document`, `count_tokens`, `choose_way`, `read_at_once`, `read_with_cache`, `split_document`, `read_chunk`, `report_terms` |
+| Claude completion operator | `forward_question`, `send_batch` |
+| System prompts for Claude | `forward_question` |
+| Handle long context | `choose_way`, `read_at_once`, `read_with_cache`, `write_requests`, `report_terms` |
 
-**Try it**: trigger it with each *Document*: another branch of the graph runs, and `report_terms` says the same. For `lease.md` it
-has the tokens that came from the cache, at a tenth of the price. `send_batch` is *deferred* while it waits.
+**Try it**: the side letter in `lease_with_annexes.md` changes the notice period, and the table below has both values. Choose another
+*Document* in the *Trigger* form: another branch of the graph runs. With `lease.md` compare the two sums in USD: the cache saves money,
+although the first of its three calls costs a quarter more. *Rendered Templates* of `forward_question` shows its system prompt.
 
-**In production**: put the document before the question, or nothing is cached; a cache lives five minutes. The connection's extra
-picks the platform (`anthropic`, `bedrock`, `vertex`, `aws`, `foundry`). A retry would buy a second batch, hence `retries=0`.
+**You should see** (offline):
+
+- USD: 0.004227
+
+| term          |   value | stated by                |
+|:--------------|--------:|:-------------------------|
+| monthly_rent  |    2400 | chapter-1 2400           |
+| deposit       |    7200 | chapter-1 7200           |
+| notice_months |       – | chapter-1 6, chapter-4 3 |
+
+- tokens billed: 3767
+- from the cache: 0
+- tokens counted: 3131
+- question goes to: lawyer
+- USD without cache and batch: 0.008454
+
+**SDK or own code?** `AnthropicBatchOperator` is the
+[provider's](https://airflow.apache.org/docs/apache-airflow-providers-anthropic/stable/operators/anthropic.html). It has no operator
+for a single message and recommends `common-ai` for that. llmkit's `AnthropicMessageOperator` sends one with Claude's own settings.
+
+**In production**: Anthropic calls its count an estimate, so leave some room; offline it is exact. A write to the cache costs 1.25
+times the price of input, a read a tenth. An entry lives five minutes. Less than 1,024 tokens (on some models 2,048 or 4,096) is not
+cached, and no error says so: watch *from the cache*. The limits here are small, so that short texts show all three ways. A chapter
+that contradicts itself goes unnoticed. While a batch waits, its task is *deferred* and holds no worker; a retry would buy it again.
+
+**Builds on** [3.1 Cohere Integration](114_03_01_cohere_integration.py) · **Next** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py)
 """
 
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.anthropic.hooks.anthropic import AnthropicHook
 from airflow.providers.anthropic.operators.batch import AnthropicBatchOperator
 from airflow.sdk import Param, TriggerRule, dag, task
 from pydantic import BaseModel, Field
 
-from llmkit import prompts
+from llmkit import ledger, prices, prompts, tables
 from llmkit.operators import AnthropicMessageOperator
 
-CONN_ID = "anthropic_default"
+log = logging.getLogger(__name__)
 LEASES = Path(__file__).parents[1] / "include" / "data" / "leases"
-ONE_CALL, ONE_DOCUMENT = 500, 2000  # tokens
-QUESTIONS = {"rent": "Who pays the rent?", "roof": "Who repairs a roof?", "keys": "Who keeps the keys?"}
+DOCUMENTS, QUESTION = ["note.md", "lease.md", "lease_with_annexes.md"], "Which notice period holds?"
+CACHE_MINIMUM, ONE_PROMPT = 1024, 2000  # tokens: Sonnet models cache no shorter text; a longer one is split here
+SYSTEM = "{{ prompt('forward_lease_question').render(company='Lumen & Oak') }}"
 
 
 class Terms(BaseModel):
-    """What the bookkeeping needs; a part of a document may not say all of it."""
-
     monthly_rent: float | None = Field(None, description="The monthly rent in EUR")
     deposit: float | None = Field(None, description="The deposit in EUR")
     notice_months: int | None = Field(None, description="The notice period in months")
 
 
-def read_terms(document: str, question: str = "Note all terms.", cache: dict | None = None) -> dict:
-    """Handle long context: what a text states, by a forced tool call, and how many tokens came from the cache."""
-    content = [{"type": "text", "text": document, **(cache or {})}, {"type": "text", "text": question}]
-    reply = AnthropicHook(conn_id=CONN_ID).create_message(
-        [{"role": "user", "content": content}],
-        system=prompts.load("lease_reader").render(company="Lumen & Oak"),
-        tools=[{"name": "note_terms", "description": "Note the terms.", "input_schema": Terms.model_json_schema()}],
-        tool_choice={"type": "tool", "name": "note_terms"},
-    )
-    found = Terms.model_validate(next(part.input for part in reply.content if part.type == "tool_use"))
-    return {**found.model_dump(), "tokens_from_cache": reply.usage.cache_read_input_tokens or 0}
+def reading(text: str, question: str = "Note all terms.", **marks: Any) -> dict[str, Any]:
+    """The arguments of a call. The text stands before the question: only what comes first can be cached."""
+    content = [{"type": "text", "text": text, **marks}, {"type": "text", "text": question}]
+    return {
+        "system": prompts.load("lease_reader").render(company="Lumen & Oak"),
+        "messages": [{"role": "user", "content": content}],
+        "tools": [{"name": "note_terms", "description": "Note the terms.", "input_schema": Terms.model_json_schema()}],
+        "tool_choice": {"type": "tool", "name": "note_terms"},
+    }
+
+
+def terms_in(message: Any) -> dict[str, float]:
+    return Terms.model_validate(message.content[0].input).model_dump(exclude_none=True)
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.3.2 · Anthropic Claude Integration",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
+    user_defined_macros={"prompt": prompts.load},
     params={
-        "document": Param("lease.md", enum=["note.md", "lease.md", "lease_with_annexes.md"], title="Document"),
-        "tone": Param("plain", enum=["plain", "formal"], title="Tone", description="Of the answer to a colleague."),
+        "document": Param(DOCUMENTS[2], enum=DOCUMENTS, title="Document", description="Its length picks the way."),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="What a colleague asks."),
     },
 )
-def anthropic_claude_integration() -> None:
+def anthropic_claude_integration() -> Any:
     @task
-    def check_connection() -> dict:
-        """Configure Anthropic connection: platform, default model, and whether it answers."""
-        hook = AnthropicHook(conn_id=CONN_ID)
-        return {"platform": hook.platform, "model": hook.default_model, "test": hook.test_connection()[1]}
-
-    @task
-    def load_system_prompt(params: dict) -> str:
-        """System prompts for Claude: configuration, from a file; they are an argument of their own, not a message."""
-        return prompts.load("lease_assistant").render(company="Lumen & Oak", tone=params["tone"])
-
-    answer = AnthropicMessageOperator(
-        task_id="answer_colleague",
-        doc_md="Claude completion operator: one message, with the model of the connection.",
-        conn_id=CONN_ID,
-        system=load_system_prompt(),
-        prompt="What is a notice period?",
-        max_tokens=50,
-    )
-
-    @task
-    def load_document(params: dict) -> str:
-        """Handle long context: the text of the document that was chosen."""
-        return (LEASES / params["document"]).read_text()
-
-    @task
-    def count_tokens(document: str) -> int:
-        """Handle long context: counting is a call of its own, free of charge, and exact."""
-        return AnthropicHook(conn_id=CONN_ID).count_tokens([{"role": "user", "content": document}])
+    def check_connection() -> dict[str, Any]:
+        """Configure Anthropic connection: with a wrong key or address the run ends here, before it costs."""
+        hook = AnthropicHook()
+        return {"platform": hook.platform, "model": hook.default_model, "models": len(hook.conn.models.list().data)}
 
     @task.branch
-    def choose_way(tokens: int) -> str:
-        """Handle long context: the number of tokens decides what to do, not a guess by file size."""
-        if tokens <= ONE_CALL:
-            return "read_at_once"
-        return "read_with_cache" if tokens <= ONE_DOCUMENT else "split_document"
+    def choose_way(params: dict, ti: Any) -> str:
+        """Handle long context: the tokens of the whole call decide, not the size of the file. Counting is free."""
+        tokens = AnthropicHook().count_tokens(**reading((LEASES / params["document"]).read_text()))
+        ti.xcom_push(key="tokens", value=tokens)
+        way = "read_with_cache" if tokens <= ONE_PROMPT else "write_requests"
+        return "read_at_once" if tokens < CACHE_MINIMUM else way
 
     @task
-    def read_with_cache(document: str) -> dict:
-        """Handle long context: a question for each term, and one document that is paid in full only once."""
-        kept = {"cache_control": {"type": "ephemeral"}}
-        answers = {name: read_terms(document, f"Note the {name}.", kept) for name in Terms.model_fields}
-        cached = sum(found["tokens_from_cache"] for found in answers.values())
-        return {**{name: found[name] for name, found in answers.items()}, "tokens_from_cache": cached}
+    def read_at_once(params: dict) -> dict[str, float]:
+        """Handle long context: one call for all terms."""
+        return terms_in(AnthropicHook().create_message(**reading((LEASES / params["document"]).read_text())))
 
     @task
-    def split_document(document: str, tokens: int) -> list[str]:
-        """Handle long context: parts of whole sections, each about as long as what one call shall read."""
-        sections, size = document.split("\n\n#"), max(1, document.count("\n\n#") * ONE_CALL // tokens)
-        return ["\n\n#".join(sections[n : n + size]) for n in range(0, len(sections), size)]
+    def read_with_cache(params: dict) -> dict[str, float]:
+        """Handle long context: a call for each term; the first writes the text to the cache, the others read it there."""
+        text, found = (LEASES / params["document"]).read_text(), {}
+        for term in Terms.model_fields:
+            asked = reading(text, f"Note the {term}.", cache_control={"type": "ephemeral"})
+            found[term] = terms_in(AnthropicHook().create_message(**asked)).get(term)
+        return found
+
+    @task
+    def write_requests(params: dict) -> list[dict[str, Any]]:
+        """Handle long context: one request for each chapter. A chapter begins with a line like `# Annex A`."""
+        chapters = (LEASES / params["document"]).read_text().removeprefix("# ").split("\n\n# ")
+        asked = [{"max_tokens": 200, **reading(chapter)} for chapter in chapters]
+        return [{"custom_id": f"chapter-{n}", "params": call} for n, call in enumerate(asked, 1)]
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
-    def report_terms(once: dict | None, cached: dict | None, chunks: list[dict] | None) -> dict:
-        """Handle long context: reduce; the first part that states a term has it."""
-        found = [part for part in (once, cached, *(chunks or [])) if part]
-        return {name: next((part[name] for part in found if part[name] is not None), None) for name in found[0]}
+    def report_terms(team: str, tokens: int, once: dict, cached: dict, batch_id: str, run_id: str) -> dict[str, Any]:
+        """Handle long context: what each chapter states; a term has a value only if no chapter contradicts another."""
+        results = AnthropicHook().stream_batch_results(batch_id) if batch_id else []
+        found = {each.custom_id: terms_in(each.result.message) for each in results} or {"whole text": once or cached}
+        rows = []
+        for term in Terms.model_fields:
+            stated = {name: terms[term] for name, terms in sorted(found.items()) if terms.get(term) is not None}
+            value = max(stated.values()) if len(set(stated.values())) == 1 else None
+            rows.append({"term": term, "value": value, "stated by": stated})
+        spent = ledger.spending("task_id", "model", dag_id=Path(__file__).stem, run_id=run_id)
+        read = next(each for each in spent if each.group[0] in ("read_at_once", "read_with_cache", "report_terms"))
+        full = prices.cost("anthropic", read.group[1], input_tokens=read.input_tokens, output_tokens=read.output_tokens)
+        bill = {"tokens billed": read.input_tokens, "from the cache": read.cached_tokens}
+        bill |= {"USD": round(float(read.cost_usd), 6), "USD without cache and batch": round(float(full or 0), 6)}
+        return tables.logged(log, {"terms": rows, "tokens counted": tokens, **bill, "question goes to": team})
 
-    batch = AnthropicBatchOperator(
-        task_id="send_batch",
-        doc_md="Claude completion operator: many calls at half the price. It defers: the triggerer waits, no worker does.",
-        conn_id=CONN_ID,
-        requests=[
-            {"custom_id": name, "params": {"max_tokens": 12, "messages": [{"role": "user", "content": question}]}}
-            for name, question in QUESTIONS.items()
-        ],
-        deferrable=True,
-        poll_interval=2,
-        retries=0,
+    way, once, cached, requests = choose_way(), read_at_once(), read_with_cache(), write_requests()
+    waiting = {"deferrable": True, "poll_interval": 1, "retries": 0}
+    batch = AnthropicBatchOperator(task_id="send_batch", requests=requests, fail_on_partial_error=True, **waiting)
+    batch.doc_md = "Claude completion operator: many calls at half the price. It defers: no worker waits for it."
+    team = AnthropicMessageOperator(
+        task_id="forward_question", system=SYSTEM, prompt="{{ params.question }}", max_tokens=8
     )
-
-    @task
-    def read_batch(batch_id: str) -> dict[str, str]:
-        """Claude completion operator: results come in any order; the id says which is which."""
-        results = AnthropicHook(conn_id=CONN_ID).stream_batch_results(batch_id)
-        return {r.custom_id: r.result.message.content[0].text for r in results if r.result.type == "succeeded"}
-
-    document = load_document()
-    tokens = count_tokens(document)
-    read = task(read_terms)  # a part is read as a short document is
-    once, cached = read.override(task_id="read_at_once")(document), read_with_cache(document)
-    parts = split_document(document, tokens)
-    choose_way(tokens) >> [once, cached, parts]
-    report_terms(once, cached, read.override(task_id="read_chunk").expand(document=parts))
-    check_connection() >> answer
-    read_batch(batch.output)
+    team.doc_md = "Claude completion operator: one message. System prompts for Claude: an argument, not a message."
+    check_connection() >> way >> [once, cached, requests]
+    return report_terms(team.output, way["tokens"], once, cached, batch.output)
 
 
 anthropic_claude_integration()

@@ -1,154 +1,164 @@
 """
 # 114.3.3 Google Vertex AI
 
-Vertex AI is Gemini with Google Cloud's projects, regions and service accounts around it. Lumen & Oak answers questions from its
-FAQ with it: embeddings find the entry, the tokens are counted, and only then Gemini is asked. Many tutorials still use PaLM, whose
-models are gone, so a name of that family is refused before anything is sent, with the name of its successor.
+Vertex AI serves Gemini with Google Cloud's projects, regions and service accounts. Lumen & Oak answers a customer's question from its
+FAQ: embeddings find the nearest entry. Gemini then says which team takes over the chat, message by message. Two traps are closed.
+Many tutorials still name PaLM models, which are gone. And Gemini 2.5 thinks before it writes. Its thoughts count against
+`max_output_tokens`, so a small limit can leave no room for any text.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Configure Vertex AI connection | `check_credentials` |
-| PaLM and Gemini models | `explain_name`, `choose_model` |
-| Text and chat completions | `count_tokens`, `fit_budget`, `answer_question`, `continue_chat` |
+| PaLM and Gemini models | `choose_model` |
+| Text and chat completions | `count_tokens`, `sort_question`, `sort_follow_up`, `report_chat` |
 | Embeddings with Vertex | `find_entry` |
 
-**Try it**: trigger it with `text-bison@002` as *Model*: `choose_model` fails at once, says what to use, and nothing was called. With
-*Token budget* at 5 it is `fit_budget` that stops the run, before the answer is paid. `check_credentials` shows which
-kind of credentials the connection holds.
+**Try it**: choose `text-bison@002` as *Model* in the *Trigger* form. The task `choose_model` fails at once, names the successor, and
+nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. With `gemini-2.5-pro`,
+whose thinking cannot be switched off, *Storage → XCom* of `choose_model` shows a limit of 8 + 128 tokens.
 
-**In production**: leave the keyfile empty where workers run in Google's cloud: its libraries then use the worker's own identity, and
-no key has to be rotated. Region and project decide quota and where data is processed. The provider's embedding operator returns an
-object that no later task can read from XCom, so `find_entry` takes the hook's method.
+**You should see** (offline):
+
+| said                                               | team       | stopped   |   prompt tokens |   thinking tokens |
+|:---------------------------------------------------|:-----------|:----------|----------------:|------------------:|
+| May I return the Lyra lamp? I do not like it.      | support    | STOP      |              91 |                 0 |
+| Thank you. And may I pay the invoice in two parts? | accounting | STOP      |             116 |                 0 |
+
+- model: gemini-2.5-flash
+- score: 0.613
+- credentials: service account by keyfile_dict
+- nearest FAQ entry: Within 30 days, unused, in its box. We pay the postage.
+- tokens counted before: 91
+
+**SDK or own code?** The provider's [operator for texts](https://airflow.apache.org/docs/apache-airflow-providers-google/stable/operators/cloud/gen_ai.html)
+returns the text alone, and `None` when there is none. `GeminiOperator` below is a subclass that also keeps the finish reason and
+the tokens. `GenAICountTokensOperator` counts too; here one task counts and decides. The operator for embeddings returns an object
+that Airflow does not read back from XCom, so `find_entry` uses the hook.
+
+**In production**: offline nothing thinks, and the count is always what is billed; with a real key compare both columns.
+Leave the keyfile empty where workers run in Google's cloud: they then use their own identity, and no key must be rotated. Gemini 3
+has a `thinking_level` in place of the budget. The nearest entry may
+answer another question: let it count only above a score that you measured on your own questions.
+
+**Builds on** [3.2 Anthropic Claude Integration](114_03_02_anthropic_claude_integration.py) · **Next** [3.4 AWS Bedrock Integration](114_03_04_aws_bedrock_integration.py)
 """
 
 import json
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.google.cloud.hooks.gen_ai import GenAIGenerativeModelHook
-from airflow.providers.google.cloud.operators.gen_ai import GenAICountTokensOperator, GenAIGenerateContentOperator
-from airflow.sdk import Param, dag, task
+from airflow.providers.google.cloud.operators.gen_ai import GenAIGenerateContentOperator
+from airflow.sdk import Context, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from llmkit import prompts
+from llmkit import prompts, similarity, tables
 
+log = logging.getLogger(__name__)
 FAQ = Path(__file__).parents[1] / "include" / "data" / "faq.json"
-CONN_ID = "google_cloud_default"
-# The project is the connection's; the location is where the model runs.
-PLACE = {
-    "gcp_conn_id": CONN_ID,
-    "project_id": "{{ conn.google_cloud_default.extra_dejson.project }}",
-    "location": "us-central1",
-}
-# By the beginning of the name: versions and sizes (@002, -32k) make no difference.
-SUCCESSORS = dict.fromkeys(["text-bison", "chat-bison"], "gemini-2.5-flash")
-SUCCESSORS |= dict.fromkeys(["text-unicorn", "code-bison"], "gemini-2.5-pro")
-SUCCESSORS |= {"textembedding-gecko": "text-embedding-005"}
+CONN_ID, LOCATION, ANSWER_TOKENS = "google_cloud_default", "us-central1", 8
+# The smallest thinking budget, in tokens, that each model accepts. 0 switches thinking off.
+THINKING = {"gemini-2.5-flash": 0, "gemini-2.5-flash-lite": 0, "gemini-2.5-pro": 128}
+# By the beginning of the name, because versions and sizes (@002, -32k) make no difference.
+SUCCESSORS = {"text-bison": "gemini-2.5-flash", "chat-bison": "gemini-2.5-flash", "text-unicorn": "gemini-2.5-pro"}
+MODELS = [*THINKING, "text-bison@002", "chat-bison-32k", "text-unicorn@001"]
+QUESTION = "May I return the Lyra lamp? I do not like it."
+FOLLOW_UP = "Thank you. And may I pay the invoice in two parts?"
 
 
-def successor(model: str) -> str | None:
-    """What took the place of a PaLM model; None for all others."""
-    return next((new for old, new in SUCCESSORS.items() if model.startswith(old)), None)
+class GeminiOperator(GenAIGenerateContentOperator):
+    """The provider's operator, which also returns the tokens and why Gemini stopped, and fails when there is no text."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        client = GenAIGenerativeModelHook(gcp_conn_id=self.gcp_conn_id).get_genai_client(self.project_id, self.location)
+        reply = client.models.generate_content(model=self.model, contents=self.contents, config=self.generation_config)
+        stopped = reply.candidates[0].finish_reason.value if reply.candidates else "BLOCKED_PROMPT"
+        read, thought = reply.usage_metadata.prompt_token_count, reply.usage_metadata.thoughts_token_count or 0
+        if not reply.text:
+            raise AirflowFailException(f"{self.model} gave no text: {stopped} after {thought} tokens of thinking.")
+        return {"team": reply.text.strip(), "prompt tokens": read, "thinking tokens": thought, "stopped": stopped}
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.3.3 · Google Vertex AI",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param(
-            "May I return the Lyra lamp? I do not like it.", type="string", title="Question", minLength=1
-        ),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="What a customer asks."),
         "model": Param(
-            "gemini-2.5-flash", type="string", title="Model", description="Try text-bison@002.", minLength=1
+            "gemini-2.5-flash", enum=MODELS, title="Model", description="It sorts messages. PaLM models are refused."
         ),
-        "budget": Param(200, type="integer", title="Token budget", description="Of the prompt. Try 5.", minimum=1),
+        "budget": Param(
+            200, type="integer", minimum=1, title="Budget", description="Tokens, from 1. A longer prompt is not sent."
+        ),
     },
 )
-def google_vertex_ai() -> None:
+def google_vertex_ai() -> Any:
     @task
-    def check_credentials() -> dict:
-        """Configure Vertex AI connection: a key in the connection or the worker's own identity, and whose project."""
+    def check_credentials() -> dict[str, str]:
+        """Configure Vertex AI connection: whose key signs, or the worker's own identity, and whose project pays."""
         hook = GenAIGenerativeModelHook(gcp_conn_id=CONN_ID)
-        extra = hook.get_connection(CONN_ID).extra_dejson
-        credentials, project = hook.get_credentials_and_project_id()
-        keys = [f"service account by {name}" for name in ("keyfile_dict", "key_path") if extra.get(name)]
-        kind = keys[0] if keys else "application default credentials (no key stored)"
-        return {"kind": kind, "account": getattr(credentials, "service_account_email", "?"), "project": project}
+        extra, project = hook.get_connection(CONN_ID).extra_dejson, hook.get_credentials_and_project_id()[1]
+        stored = [name for name in ("keyfile_dict", "key_path") if extra.get(name)]
+        kind = f"service account by {stored[0]}" if stored else "the worker's own identity (no key stored)"
+        return {"kind": kind, "project": project}
 
     @task
-    def explain_name(name: str) -> str:
-        """PaLM and Gemini models: what became of a name that is still in many tutorials."""
-        new = successor(name)
-        return f"{name}: PaLM, gone since 2025; use {new}" if new else f"{name}: to be used as it is"
+    def choose_model(params: dict) -> dict[str, Any]:
+        """PaLM and Gemini models: a name that is gone stops the run here; a model that thinks gets room for it."""
+        name = params["model"]
+        for palm, successor in SUCCESSORS.items():
+            if name.startswith(palm):
+                raise AirflowFailException(f"{name} is a PaLM model and no longer served: use {successor}.")
+        config = {"system_instruction": prompts.load("sort_chat").render(shop="Lumen & Oak"), "temperature": 0.0}
+        config |= {"thinking_config": {"thinking_budget": THINKING[name]}}
+        return {"name": name, "config": {**config, "max_output_tokens": ANSWER_TOKENS + THINKING[name]}}
 
     @task
-    def choose_model(params: dict) -> str:
-        """PaLM and Gemini models: a name that cannot work is refused before the first call, and not tried again."""
-        if new := successor(params["model"]):
-            raise AirflowFailException(f"{params['model']} is a PaLM model and no longer served: use {new}.")
-        return params["model"]
-
-    @task
-    def find_entry(model: str, params: dict) -> dict:
-        """Embeddings with Vertex: question and FAQ by one call; the vectors do not leave the task."""
-        import numpy as np
-
+    def find_entry(params: dict) -> dict[str, Any]:
+        """Embeddings with Vertex: one call embeds the question and all entries; the vectors stay in this task."""
         entries = json.loads(FAQ.read_text())
+        texts = [params["question"], *(f"{entry['question']} {entry['answer']}" for entry in entries)]
         hook = GenAIGenerativeModelHook(gcp_conn_id=CONN_ID)
-        reply = hook.embed_content(
-            location="us-central1",
-            model="text-embedding-005",
-            contents=[params["question"], *(f"{e['question']} {e['answer']}" for e in entries)],
-        )
-        vectors = np.array([embedding.values for embedding in reply.embeddings])
-        scores = vectors[1:] @ vectors[0] / np.linalg.norm(vectors[1:], axis=1) / np.linalg.norm(vectors[0])
-        best = entries[int(scores.argmax())]
-        # The prompt holds the one entry that fits, not the whole FAQ.
-        prompt = prompts.load("answer_from_faq").render(question=params["question"], entry=best["answer"])
-        return {"entry": best["question"], "score": round(float(scores.max()), 3), "prompt": prompt}
+        reply = hook.embed_content(location=LOCATION, model="text-embedding-005", contents=texts)
+        vectors = [embedding.values for embedding in reply.embeddings]
+        scores = similarity.cosine(vectors[:1], vectors[1:])[0].tolist()
+        return {"reply": entries[scores.index(max(scores))]["answer"], "score": round(max(scores), 3)}
 
     @task
-    def fit_budget(tokens: int, params: dict) -> int:
-        """Text and chat completions: too long a prompt ends the run here, where it has cost nothing yet."""
+    def count_tokens(model: dict, params: dict) -> int:
+        """Text and chat completions: Google counts free of charge; a prompt that is too long stops the run here."""
+        system, contents = model["config"]["system_instruction"], [params["question"]]
+        asked = {"model": model["name"], "contents": contents, "config": {"system_instruction": system}}
+        tokens = GenAIGenerativeModelHook(gcp_conn_id=CONN_ID).count_tokens(location=LOCATION, **asked).total_tokens
         if tokens > params["budget"]:
             raise AirflowFailException(f"The prompt has {tokens} tokens, and the budget is {params['budget']}.")
         return tokens
 
-    model = choose_model()
-    prompt = find_entry(model)["prompt"]
-    counted = GenAICountTokensOperator(
-        task_id="count_tokens",
-        doc_md="Text and chat completions: counted by the model's own tokenizer, free of charge.",
-        contents=[prompt],
-        model=model,
-        **PLACE,
-    )
-    answer = GenAIGenerateContentOperator(
-        task_id="answer_question",
-        doc_md="Text and chat completions: one text in, one text out.",
-        contents=[prompt],
-        model=model,
-        generation_config={"max_output_tokens": 60, "temperature": 0.0},
-        **PLACE,
-    )
+    @task
+    def report_chat(project: dict, found: dict, counted: int, first: dict, second: dict, params: dict) -> dict:
+        """Text and chat completions: the team for each message, the tokens of each call, and why Gemini stopped."""
+        chat = [{"said": params["question"], **first}, {"said": FOLLOW_UP, **second}]
+        facts = {"credentials": project["kind"], "model": params["model"], "nearest FAQ entry": found["reply"]}
+        return tables.logged(log, {**facts, "score": found["score"], "tokens counted before": counted, "chat": chat})
+
+    project, model, found = check_credentials(), choose_model(), find_entry()
+    gemini = {"project_id": project["project"], "location": LOCATION, "gcp_conn_id": CONN_ID}
+    gemini |= {"model": model["name"], "generation_config": model["config"]}
+    gemini["doc_md"] = "Text and chat completions: one text, or all turns of a chat, go in; one text comes out."
+    first = GeminiOperator(task_id="sort_question", contents=["{{ params.question }}"], multiple_outputs=True, **gemini)
     # A chat is a list of turns. The model's role is called `model` here, not `assistant`.
-    turns = [("user", prompt), ("model", answer.output), ("user", "Thank you. And in other words?")]
-    chat = GenAIGenerateContentOperator(
-        task_id="continue_chat",
-        doc_md="Text and chat completions: the same operator, with the turns so far and a system instruction.",
-        contents=[{"role": role, "parts": [{"text": text}]} for role, text in turns],
-        model=model,
-        generation_config={"max_output_tokens": 60, "system_instruction": "You are friendly and brief."},
-        **PLACE,
-    )
-    check_credentials()
-    explain_name.expand(name=["text-bison@002", "chat-bison-32k", "textembedding-gecko@003", "gemini-2.5-flash"])
-    # Counting is free; nothing is paid for an answer before the budget is known to hold.
-    fit_budget(counted.output["total_tokens"]) >> answer >> chat
+    turns = [("user", "{{ params.question }}"), ("model", first.output["team"]), ("user", FOLLOW_UP)]
+    contents = [{"role": role, "parts": [{"text": text}]} for role, text in turns]
+    second = GeminiOperator(task_id="sort_follow_up", contents=contents, **gemini)
+    model >> found
+    counted = count_tokens(model)
+    counted >> first
+    return report_chat(project, found, counted, first.output, second.output)
 
 
 google_vertex_ai()

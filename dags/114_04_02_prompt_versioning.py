@@ -1,156 +1,169 @@
 """
 # 114.4.2 Prompt Versioning
 
-A prompt is changed more often than code, by more people, and with less warning. So Lumen & Oak keeps its prompts as files,
-calls a version by the hash of its text, and lets an alias say which one is in use. A new version first answers a share of the
-mail; it is promoted on its score, and taken back in a second. The history says who did what, when and why.
+Lumen & Oak sorts its mail with a prompt. Somebody has a better one, and two questions are open: is it really better, and how do
+we get back if it is not? Here prompts are files, a version is the hash of its text, and an alias in a database says which version
+is in use. The new version sorts one half of the customers' letters. It goes into production only if its lead is more than luck.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Store prompts externally | `library.list_versions`, `library.show_current` |
-| Version control prompts | `library.list_versions`, `library.release_first`, `show_history` |
-| A/B testing prompts | `experiment.assign_arms`, `experiment.sort_arm`, `experiment.score_arms`, `rollout.promote_candidate` |
-| Rollback prompt versions | `rollout.use_promoted`, `rollout.roll_back`, `rollout.use_rolled_back`, `show_history` |
+| Store prompts externally | `release_versions`, `sort_arm` |
+| Version control prompts | `report_experiment` |
+| A/B testing prompts | `assign_arms`, `sort_arm`, `promote_winner` |
+| Rollback prompt versions | `use_promoted`, `roll_back`, `use_rolled_back` |
 
-**Try it**: `experiment.score_arms` has the share of right answers of each arm: version 2 says what each team does, and wins.
-`rollout.use_promoted` and `rollout.use_rolled_back` sort the same ticket, each with the version that was in force. Trigger it with *Keep
-the winner*: nothing is taken back, and the next run's `library.show_current` says version 2. Edit
-`include/prompts/sort_ticket/v1.j2` by a word and trigger it again: the release is not found any more, and the error says so.
+**Try it**: open `report_experiment`, *Storage → XCom*. *Trigger* the DAG with *Letters* at 40: the interval of the lead then
+reaches below 0, and nothing is promoted. Then trigger it with *Keep the winner*: there is no roll-back, and version 2 is in production
+when the run ends. In the next run both arms have version 2, and any lead is luck.
 
-**In production**: let files and pull requests hold the texts, and the database only which of them is in force: a roll-back must not
-wait for a deployment. Assign by something that stays, such as the customer's id, or one person sees both arms. Some hundred
-answers an arm are needed before a difference of ten points means anything.
+**You should see** (offline):
+
+| arm        |   right |   share |   letters |   version |
+|:-----------|--------:|--------:|----------:|----------:|
+| production |      29 |    0.49 |        59 |         1 |
+| candidate  |      46 |    0.75 |        61 |         2 |
+
+- promoted: yes
+
+| at       | why                                | text         | alias      | action             |
+|:---------|:-----------------------------------|:-------------|:-----------|:-------------------|
+| 01:58:13 | the first version                  | 17327c4b76b3 | production | promote version 1  |
+| 01:58:13 | says what each team does           | 530636af3197 | candidate  | promote version 2  |
+| 02:02:34 | 0.09 to 0.42 better than version 1 | 530636af3197 | production | promote version 2  |
+| 02:02:36 | to show how it is done             | 17327c4b76b3 | production | rollback version 1 |
+
+- lead of the candidate: +0.09 to +0.42 (95 % interval)
+- the same letter at the end: version 1: support
+- one letter after the experiment: version 2: accounting
+
+**SDK or own code?** The Responses API takes a [stored prompt by id and version](https://developers.openai.com/api/docs/guides/text),
+for one provider and without your pull requests. Here the texts are files and `llmkit.prompts.releases` keeps the aliases.
+Each arm is a [mapped task](https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html).
+
+**In production**: assign by something that stays, such as the customer, or one person meets both versions. Fix the number of
+letters before you start: if you look every day and stop at the first good day, luck wins. If you have labelled letters, give all
+of them to both versions and compare letter by letter: that needs fewer. A release that was edited afterwards is refused, because
+its digest no longer fits. The shares are those of the small offline model: with a real key, measure your own.
+
+**Builds on** [4.1 Prompt Templating](114_04_01_prompt_templating.py) · **Next** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py)
 """
 
 import json
-from collections import Counter
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
-from airflow.sdk import Label, Param, TaskGroup, TriggerRule, dag, task
+from airflow.sdk import Param, dag, task
 
-from llmkit import prompts
+from llmkit import prompts, tables
 from llmkit.prompts import ab, releases
 
-TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
-PROMPT, COURSE = "sort_ticket", "the course"
+log = logging.getLogger(__name__)
+MAIL = Path(__file__).parents[1] / "include" / "data" / "mail.json"  # 200 letters, and the team that answered each
+PROMPT, ALIASES, WHO = "sort_ticket", ["production", "candidate"], "lesson 4.2"
+SHARE_HELP = "Of the customers who get the new version, 0.1 to 0.9."
+LETTERS_HELP = "20 to 200 letters for both versions together. Few letters prove nothing."
+LETTER = "I would like my money back on the card and not as a voucher."
 
 
-def sort(prompt: prompts.Prompt, ticket: str) -> str:
-    """The team that the model names."""
-    messages = [{"role": "user", "content": prompt.render(ticket=ticket)}]
-    reply = OpenAIHook().create_chat_completion(messages, model="gpt-4o-mini", **prompt.settings)
-    return reply[0].message.content.strip().lower()
+def sort(prompt: prompts.Prompt, letters: list[str]) -> list[str]:
+    """The team that the model names for each letter. The settings come from the prompt's file."""
+    hook, teams = OpenAIHook(), []
+    for letter in letters:
+        messages = [{"role": "user", "content": prompt.render(ticket=letter)}]
+        choices = hook.create_chat_completion(messages, model="gpt-4o-mini", **prompt.settings)
+        teams.append(choices[0].message.content.strip().lower())
+    return teams
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.4.2 · Prompt Versioning",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
-    # Two runs at once would promote and roll back under each other's feet.
-    max_active_runs=1,
+    max_active_runs=1,  # two runs at once would change each other's production version
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "share": Param(0.5, type="number", title="Candidate's share", description="Of the mail.", minimum=0, maximum=1),
-        "margin": Param(0.05, type="number", title="Margin", description="By how much a candidate must be better."),
+        "share": Param(0.5, type="number", minimum=0.1, maximum=0.9, title="Share", description=SHARE_HELP),
+        "letters": Param(120, type="integer", minimum=20, maximum=200, title="Letters", description=LETTERS_HELP),
         "keep": Param(False, type="boolean", title="Keep the winner", description="No roll-back at the end."),
     },
 )
-def prompt_versioning() -> None:
+def prompt_versioning() -> Any:
     @task
-    def list_versions() -> list[dict]:
-        """Store prompts externally: files. Version control prompts: a digest names the text, whatever the file is called."""
-        return [{"version": p.version, "digest": p.digest, "for": p.description} for p in prompts.versions(PROMPT)]
-
-    @task
-    def release_first() -> bool:
-        """Version control prompts: a release is a line in a table; where there is none yet, version 1 goes into production."""
+    def release_versions() -> dict[str, int]:
+        """Store prompts externally: the texts are files. The database says which of them an alias means."""
         if not releases.history(PROMPT):
-            releases.promote(prompts.load(PROMPT, 1), who=COURSE, why="the first version")
-        return releases.promote(prompts.load(PROMPT, 2), "candidate", who=COURSE, why="says what each team does")
+            releases.promote(prompts.load(PROMPT, 1), who=WHO, why="the first version")
+        releases.promote(prompts.load(PROMPT, 2), "candidate", who=WHO, why="says what each team does")
+        return {alias: releases.released(PROMPT, alias).version for alias in ALIASES}
 
     @task
-    def show_current() -> dict[str, int]:
-        """Store prompts externally: the code asks for an alias; which version that is, it does not know."""
-        return {alias: releases.released(PROMPT, alias).version for alias in ("production", "candidate")}
-
-    @task
-    def assign_arms(params: dict) -> dict[str, list[dict]]:
-        """A/B testing prompts: the ticket's id alone decides, so that it meets the same arm in each run."""
+    def assign_arms(in_use: dict[str, int], params: dict) -> list[dict[str, Any]]:
+        """A/B testing prompts: a hash of the customer's number decides. A customer meets the same arm in every run."""
         weights = {"production": 1 - params["share"], "candidate": params["share"]}
-        arms: dict[str, list[dict]] = {"production": [], "candidate": []}
-        for ticket in json.loads(TICKETS.read_text()):
-            arms[ab.assign(ticket["id"], weights, experiment="sort_ticket, version 2")].append(ticket)
-        return arms
+        letters = {alias: [] for alias in ALIASES}
+        for letter in json.loads(MAIL.read_text())[: params["letters"]]:
+            letters[ab.assign(letter["customer"], weights, experiment="sort_ticket version 2")].append(letter)
+        return [{"arm": alias, "version": in_use[alias], "letters": letters[alias]} for alias in ALIASES]
 
     @task
-    def sort_arm(arm: str, arms: dict[str, list[dict]]) -> dict:
-        """A/B testing prompts: the arm's tickets by the arm's version, and how many went to the right team."""
-        prompt = releases.released(PROMPT, arm)
-        right = Counter(sort(prompt, ticket["text"]) == ticket["team"] for ticket in arms[arm])
-        score = right[True] / right.total() if right else None
-        return {"arm": arm, "version": prompt.version, "tickets": right.total(), "score": score}
+    def sort_arm(arm: dict[str, Any]) -> dict[str, Any]:
+        """A/B testing prompts: an arm's letters, sorted with the version that its alias means."""
+        letters = arm["letters"]
+        teams = sort(prompts.load(PROMPT, arm["version"]), [letter["text"] for letter in letters])
+        right = sum(team == letter["team"] for team, letter in zip(teams, letters, strict=True))
+        share = round(right / len(letters), 2) if letters else None
+        return {**arm, "letters": len(letters), "right": right, "share": share}
 
     @task
-    def score_arms(arms: list[dict]) -> dict[str, dict]:
-        """A/B testing prompts: both arms side by side."""
-        return {arm.pop("arm"): arm for arm in arms}
-
-    @task.branch
-    def choose_winner(arms: dict[str, dict], params: dict) -> str:
-        """A/B testing prompts: a candidate has to be better by a margin, not only by luck."""
-        now, new = arms["production"]["score"], arms["candidate"]["score"]
-        better = None not in (now, new) and new - now >= params["margin"]
-        return "rollout.promote_candidate" if better else "show_history"
+    def promote_winner(arms: list[dict[str, Any]]) -> dict[str, Any]:
+        """A/B testing prompts: the candidate wins only if the whole 95 % interval of its lead is above 0."""
+        now, new = arms
+        low, high = ab.difference(now["right"], now["letters"], new["right"], new["letters"])
+        if low > 0:
+            why = f"{low:.2f} to {high:.2f} better than version {now['version']}"
+            releases.promote(releases.released(PROMPT, "candidate"), who=WHO, why=why, score=new["share"])
+        return {"from": round(low, 2), "to": round(high, 2), "promoted": low > 0}
 
     @task
-    def promote_candidate(arms: dict[str, dict]) -> bool:
-        """A/B testing prompts: the winner goes into production, with its score; a retry of this task promotes once."""
-        candidate, score = releases.released(PROMPT, "candidate"), arms["candidate"]["score"]
-        return releases.promote(candidate, who=COURSE, why="better in the A/B test", score=score)
-
-    @task
-    def use_production() -> dict:
-        """Rollback prompt versions: the same task, the same ticket; only the release is another."""
+    def use_production() -> str:
+        """Rollback prompt versions: the same letter and the same code. Only the version in production differs."""
         prompt = releases.released(PROMPT)
-        return {"version": prompt.version, "team": sort(prompt, "The discount was not taken off the invoice.")}
-
-    @task.short_circuit(ignore_downstream_trigger_rules=False)
-    def ask_to_keep(params: dict) -> bool:
-        """Rollback prompt versions: goes on to the roll-back unless the form says to keep the winner."""
-        return not params["keep"]
+        return f"version {prompt.version}: {sort(prompt, [LETTER])[0]}"
 
     @task
-    def roll_back() -> int:
-        """Rollback prompt versions: back to what was in force before; the file of version 2 stays where it is."""
-        return releases.rollback(prompts.load(PROMPT, 2), who=COURSE, why="to show how it is done").version
+    def roll_back(params: dict) -> int:
+        """Rollback prompt versions: production means again what it meant before version 2. The file of version 2 stays."""
+        if params["keep"]:
+            return releases.released(PROMPT).version
+        return releases.rollback(prompts.load(PROMPT, 2), who=WHO, why="to show how it is done").version
 
-    @task(trigger_rule=TriggerRule.NONE_FAILED)
-    def show_history() -> list[str]:
-        """Version control prompts: who did what, when and why. Rollback prompt versions: a roll-back is a line, too."""
-        return [
-            f"{r.at:%Y-%m-%d %H:%M:%S} {r.alias}: {r.action} version {r.version} ({r.digest}) by {r.who}: {r.why}"
-            for r in releases.history(PROMPT)
-        ]
+    @task
+    def report_experiment(arms: list[dict], lead: dict, promoted: str, rolled_back: str) -> dict[str, Any]:
+        """Version control prompts: a digest names a text. The history says who released it, when and why."""
+        rows = []
+        for r in releases.history(PROMPT)[-4:]:
+            action = f"{r.action} version {r.version}"
+            rows.append({"at": f"{r.at:%H:%M:%S}", "why": r.why, "alias": r.alias, "text": r.digest, "action": action})
+        found = {
+            "arms": list(arms),
+            "lead of the candidate": f"{lead['from']:+.2f} to {lead['to']:+.2f} (95 % interval)",
+            "promoted": lead["promoted"],
+            "one letter after the experiment": promoted,
+            "the same letter at the end": rolled_back,
+            "releases": rows,
+        }
+        return tables.logged(log, found)
 
-    with TaskGroup("library") as library:
-        list_versions() >> release_first() >> show_current()
-    with TaskGroup("experiment"):
-        arms = assign_arms()
-        scores = score_arms(sort_arm.partial(arms=arms).expand(arm=["production", "candidate"]))
-        winner = choose_winner(scores)
-    with TaskGroup("rollout"):
-        promoted = promote_candidate(scores)
-        rolled_back = use_production.override(task_id="use_rolled_back")()
-        promoted >> use_production.override(task_id="use_promoted")() >> ask_to_keep() >> roll_back() >> rolled_back
-    history = show_history()
-    library >> arms
-    winner >> Label("better") >> promoted
-    winner >> Label("not better") >> history
-    rolled_back >> history
+    arms = sort_arm.expand(arm=assign_arms(release_versions()))
+    lead = promote_winner(arms)
+    promoted = use_production.override(task_id="use_promoted")()
+    rolled_back = use_production.override(task_id="use_rolled_back")()
+    lead >> promoted >> roll_back() >> rolled_back
+    return report_experiment(arms, lead, promoted, rolled_back)
 
 
 prompt_versioning()

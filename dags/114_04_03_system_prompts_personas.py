@@ -1,159 +1,175 @@
 """
 # 114.4.3 System Prompts and Personas
 
-Who answers decides what is said, so Lumen & Oak keeps three personas as files and asks each the same question. A long
-conversation is a different trouble: it does not fit into the model's window, and the call fails. The lesson counts the tokens,
-keeps the newest messages, has the older ones summarized, and compresses a long document to the sentences that say most.
+A system prompt decides who answers, so Lumen & Oak keeps three personas as files and asks each the same question. Two things then
+fill the model's window: a long conversation and a long document. The conversation is trimmed, and a note keeps what its older part
+said. The lease is shortened in three ways, and the same facts are asked of each text. A short text can be very much like the whole
+and have lost the rent.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Define system prompts | `list_personas`, `write_system_prompt` |
-| Create agent personas | `ask_persona`, `compare_personas` |
-| Context window management | `send_everything`, `trim_history`, `summarize_older`, `answer_in_window` |
-| Prompt compression | `compress_document`, `report_savings` |
+| Define system prompts | `write_system_prompts` |
+| Create agent personas | `ask_persona` |
+| Context window management | `trim_history`, `summarize_older`, `answer_in_window` |
+| Prompt compression | `shorten_lease`, `read_terms`, `report_prompts` |
 
-**Try it**: `compare_personas` has three answers to one question; put your own into the form. `send_everything` shows the error of a
-model with a window of 400 tokens; `answer_in_window` asks the same model and gets an answer. Lower *Window* and see in
-`trim_history` which messages are left. Lower *Compressed to* and see in `report_savings` what that does to the meaning.
+**Try it**: open the mapped task `ask_persona`: three answers to one question. *Trigger* the DAG with your own *Question*, and with
+*Window* at 280: `trim_history`, *Storage → XCom*, keeps fewer messages. With *Lease* at 400 the beginning of the lease has rent and
+deposit too. The text that is chosen by meaning then gives the advance for heating as the rent.
 
-**In production**: count before you call, with a margin where the tokenizer is not to be had. What falls out of the window should
-be summarized once and kept, not with each call. A persona is tone and duty, and no access control: whatever the system
-message holds can be talked out of the model. Compressed text is cheaper and no longer a quotation.
+**You should see** (offline):
+
+- answer: We can't have a desk without it. It's not just any desk, it's a part of our business. So, we need to choose one.
+
+| of                       |   rent |   notice |   deposit |   likeness |   floor_load |
+|:-------------------------|-------:|---------:|----------:|-----------:|-------------:|
+| whole, 1134 tokens       |   2400 |        6 |      7200 |          1 |          750 |
+| beginning, 176 tokens    |      – |        – |         – |       0.87 |           12 |
+| by meaning, 199 tokens   |      – |        6 |         – |       0.94 |            – |
+| by questions, 198 tokens |   2400 |        6 |      7200 |        0.8 |            4 |
+
+- tokens: 290
+
+| who                                              | said                                                         |   limit |
+|:-------------------------------------------------|:-------------------------------------------------------------|--------:|
+| You are Ines from the accounting of Lumen & Oak. | We have a limited budget for this day, so I recommend orderi |      40 |
+| You are Mara, who advises customers of Lumen & O | The choice is yours, my friend. I have just the latest shipm |      40 |
+| You are Ole from the workshop of Lumen & Oak. Yo | The best way to start is with a good quality of furniture th |      40 |
+
+- sent whole: context_length_exceeded
+- noted budget: 9000
+
+**SDK or own code?** Airflow sends what it gets. pydantic-ai has
+[history processors](https://pydantic.dev/docs/ai/message-history#processing-message-history) for agents; `llmkit.tokens` counts and
+cuts for any client, without a call. [LLMLingua](https://github.com/microsoft/LLMLingua) drops single tokens; here whole sentences
+stay. The typed answers come from
+[`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html).
+
+**In production**: judge a compression by the questions that you will ask, not by how alike the texts are. What nobody asked for is
+gone: see the floor load, for which the small model then invents a number. Make the note once, when messages leave the window, and
+keep it. A persona is tone and duty, not access control: a user can talk a system prompt out of a model. The window of 400 tokens is
+offline, also with a real key. Its model counts with another tokenizer than `gpt-4o-mini`, so keep a margin. A real window refuses
+with the same error code.
+
+**Builds on** [4.2 Prompt Versioning](114_04_02_prompt_versioning.py) · **Next** [4.4 Few-Shot Prompting](114_04_04_few_shot_prompting.py)
 """
 
 import json
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.providers.common.ai.operators.llm import LLMOperator
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Param, dag, task
 from pydantic import BaseModel, Field
 
-from llmkit import prompts, tokens
+from llmkit import prompts, tables, tokens
 from llmkit.operators import OpenAIChatOperator
 
+log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "include" / "data"
-CONVERSATION = json.loads((DATA / "conversation.json").read_text())  # with a customer, of 26 messages
-SMALL, MODEL, SHOP = "openai_small_context", "gpt-4o-mini", "Lumen & Oak"
-ANSWER, SUMMARY = 40, 90  # tokens that are kept free for the answer, and for the summary of what was left out
+MODEL, SHOP, QUESTION = "gpt-4o-mini", "Lumen & Oak", "Which desk should we order first, and why?"
+ANSWER, NOTE = 40, 90  # tokens that stay free for the answer, and for the note on the messages that are left out
+WINDOW, LEASE = {"minimum": 260, "maximum": 340}, {"minimum": 60, "maximum": 600}
 
 
-class Summary(BaseModel):
-    """What the assistant must still know."""
+class Note(BaseModel):
+    budget_eur: int | None = Field(None, description="The customer's budget in EUR")
+    summary: str = Field(description="A summary in two sentences, with names, numbers and decisions")
 
-    summary: str = Field(description="A summary in three sentences, with names, numbers and decisions")
+
+class Terms(BaseModel):
+    rent: float | None = Field(None, description="The monthly rent in EUR")
+    deposit: float | None = Field(None, description="The deposit in EUR")
+    notice: int | None = Field(None, description="The notice period in months")
+    floor_load: float | None = Field(None, description="Kilograms that the floor bears on a square metre")
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.4.3 · System Prompts and Personas",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
+    jinja_environment_kwargs=prompts.rendered_once(),  # a customer's text is no template
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "question": Param(
-            "My desk lamp broke after two years. What can be done?", type="string", title="Question", minLength=1
-        ),
-        "window": Param(330, type="integer", title="Window", description="In tokens.", minimum=250, maximum=380),
-        "compressed": Param(400, type="integer", title="Compressed to", description="Tokens of a lease.", minimum=50),
+        "question": Param(QUESTION, type="string", title="Question", description="To all personas.", minLength=1),
+        "window": Param(330, type="integer", title="Window", description="260 to 340 tokens.", **WINDOW),
+        "lease": Param(200, type="integer", title="Lease", description="60 to 600 tokens of it stay.", **LEASE),
     },
 )
-def system_prompts_personas() -> None:
+def system_prompts_personas() -> Any:
     @task
-    def list_personas() -> list[str]:
-        """Define system prompts: a persona is a file, and whoever may edit it needs no Python."""
-        return [name for name in prompts.names() if name.startswith("persona_")]
+    def write_system_prompts(params: dict) -> list[dict[str, Any]]:
+        """Define system prompts: a persona is a file that says who answers, how, and what never. The question is apart."""
+        personas = [prompts.load(name) for name in prompts.names() if name.startswith("persona_")]
+        return [{"system": each.render(shop=SHOP), "prompt": params["question"], **each.settings} for each in personas]
 
     @task
-    def write_system_prompt(persona: str) -> str:
-        """Define system prompts: who answers, how, and what never; the question is not in it."""
-        return prompts.load(persona).render(shop=SHOP)
+    def trim_history(params: dict) -> dict[str, Any]:
+        """Context window management: the newest messages that fit beside system prompt, question, note and answer."""
+        messages = json.loads((DATA / "conversation.json").read_text())
+        system, question = prompts.load("persona_adviser").render(shop=SHOP), params["question"]
+        budget = tokens.Budget(context=params["window"], answer=ANSWER + NOTE + tokens.PER_MESSAGE, model=MODEL)
+        at = budget.fit(f"{system}\n{question}", history=[each["content"] for each in messages]).dropped["history"]
+        return {"system": system, "older": messages[:at], "kept": messages[at:], "question": question}
 
-    @task
-    def compare_personas(personas: list[str], systems: list[str], answers: list[str]) -> dict[str, dict[str, str]]:
-        """Create agent personas: the same question, the same model, three voices."""
-        pairs = zip(personas, systems, answers, strict=True)
-        return {name.removeprefix("persona_"): {"told": told, "said": said} for name, told, said in pairs}
-
-    @task
-    def send_everything() -> dict:
-        """Context window management: all of it to a model with a small window; the provider refuses the call."""
-        from openai import BadRequestError
-
-        counted = sum(tokens.count(message["content"], MODEL).tokens + tokens.PER_MESSAGE for message in CONVERSATION)
-        try:
-            OpenAIHook(conn_id=SMALL).create_chat_completion(CONVERSATION, model=MODEL, max_tokens=ANSWER)
-        except BadRequestError as error:
-            return {"tokens": counted, "error": error.code}
-        return {"tokens": counted, "error": None}
-
-    @task
-    def trim_history(params: dict) -> dict:
-        """Context window management: the system message, room for summary and answer, and the newest messages that fit."""
-        system = prompts.load("persona_adviser").render(shop=SHOP)
-        budget = tokens.Budget(context=params["window"], answer=ANSWER + SUMMARY, model=MODEL)
-        fitted = budget.fit(system, history=[message["content"] for message in CONVERSATION])
-        at = len(CONVERSATION) - len(fitted.history)
-        return {"system": system, "older": CONVERSATION[:at], "kept": CONVERSATION[at:], "tokens": fitted.tokens}
-
-    @task
-    def write_request(trimmed: dict) -> str:
-        """Context window management: what no longer fits goes to a model once, to be summarized."""
+    @task.llm(llm_conn_id="pydanticai_default", output_type=Note, serialize_output=True)
+    def summarize_older(trimmed: dict[str, Any]) -> str:
+        """Context window management: the messages that no longer fit become a typed note."""
         return prompts.load("summarize_conversation").render(messages=trimmed["older"])
 
     @task
-    def answer_in_window(trimmed: dict, older: dict) -> dict:
-        """Context window management: summary and newest messages, to the model that refused the whole."""
-        summary = tokens.truncate(older["summary"], SUMMARY - tokens.PER_MESSAGE, MODEL).text
-        system = {"role": "system", "content": f"{trimmed['system']}\n\nEarlier in this conversation: {summary}"}
-        asked = [*trimmed["kept"], {"role": "user", "content": "What should I order first?"}]
-        reply = OpenAIHook(conn_id=SMALL).conn.chat.completions.create(
-            model=MODEL, messages=[system, *asked], max_tokens=ANSWER, temperature=0
-        )
-        return {"summary": summary, "tokens": reply.usage.total_tokens, "answer": reply.choices[0].message.content}
+    def answer_in_window(trimmed: dict[str, Any], note: dict[str, Any]) -> dict[str, Any]:
+        """Context window management: a model with a small window refuses all messages, and answers those that fit."""
+        from openai import BadRequestError
+
+        kept = [*trimmed["kept"], {"role": "user", "content": trimmed["question"]}]
+        chat, refused = OpenAIHook(conn_id="openai_small_context").conn.chat.completions, None
+        settings = {"model": MODEL, "max_tokens": ANSWER, "temperature": 0}
+        try:
+            chat.create(messages=trimmed["older"] + kept, **settings)
+        except BadRequestError as error:
+            refused = error.code
+        earlier = f"The customer's budget is {note['budget_eur']} EUR. Earlier in this conversation: {note['summary']}"
+        system = f"{trimmed['system']}\n\n{tokens.truncate(earlier, NOTE, MODEL).text}"
+        reply = chat.create(messages=[{"role": "system", "content": system}, *kept], **settings)
+        return {"sent whole": refused, "tokens": reply.usage.total_tokens, "answer": reply.choices[0].message.content}
 
     @task
-    def compress_document(params: dict) -> dict[str, str]:
-        """Prompt compression: the sentences that say most of a lease, in their order; none is rewritten."""
-        lease, most = (DATA / "leases" / "lease.md").read_text(), params["compressed"]
-        short = tokens.compress(lease, most, OpenAIHook().create_embeddings, MODEL)
-        return {"whole": lease, "compressed": short.text, "beginning": tokens.truncate(lease, most, MODEL).text}
-
-    @task
-    def report_savings(texts: dict[str, str]) -> dict[str, dict]:
-        """Prompt compression: tokens left, and how much of the meaning, beside simply cutting the text off."""
-        embed = OpenAIHook().create_embeddings
-        sizes = {name: tokens.count(text, MODEL).tokens for name, text in texts.items()}
+    def shorten_lease(params: dict) -> dict[str, str]:
+        """Prompt compression: cut off, or only the sentences that say most, or only those that the questions are about."""
+        lease, embed = (DATA / "leases" / "lease.md").read_text(), tokens.remembering(OpenAIHook().create_embeddings)
+        asked = [Terms.model_fields[name].description for name in ("rent", "deposit", "notice")]
         return {
-            name: {"tokens": sizes[name], "similarity": round(tokens.likeness(texts["whole"], text, embed), 3)}
-            for name, text in texts.items()
+            "whole": lease,
+            "beginning": tokens.truncate(lease, params["lease"], MODEL).text,
+            "by meaning": tokens.compress(lease, params["lease"], embed, MODEL).text,
+            "by questions": tokens.compress(lease, params["lease"], embed, MODEL, about=asked).text,
         }
 
-    personas = list_personas()
-    systems = write_system_prompt.expand(persona=personas)
-    answers = OpenAIChatOperator.partial(
-        task_id="ask_persona",
-        doc_md="Create agent personas: one call for each system message.",
-        prompt="{{ params.question }}",
-        model=MODEL,
-        temperature=0.0,
-        max_tokens=40,
-    ).expand(system=systems)
-    compare_personas(personas, systems, answers.output)
+    @task.llm(llm_conn_id="pydanticai_default", output_type=Terms, serialize_output=True)
+    def read_terms(lease: tuple[str, str]) -> str:
+        """Prompt compression: the same questions to each text. Facts decide, and not the likeness that a method maximizes."""
+        return prompts.load("read_terms").render(lease=lease[1])
 
-    trimmed = trim_history()
-    older = LLMOperator(
-        task_id="summarize_older",
-        doc_md="Context window management: the older messages in three sentences.",
-        prompt=write_request(trimmed),
-        llm_conn_id="pydanticai_default",
-        output_type=Summary,
-        serialize_output=True,
-    )
-    send_everything() >> answer_in_window(trimmed, older.output)
-    report_savings(compress_document())
+    @task
+    def report_prompts(told: list, said: list, note: dict, window: dict, leases: dict, terms: list) -> dict[str, Any]:
+        """Prompt compression: tokens, likeness and facts of each text. The rest: what personas said, and what fitted."""
+        rows, embed = [], tokens.remembering(OpenAIHook().create_embeddings)
+        for (name, text), found in zip(leases.items(), terms, strict=True):
+            size, like = tokens.count(text, MODEL).tokens, tokens.likeness(leases["whole"], text, embed)
+            rows.append({"of": f"{name}, {size} tokens", **found, "likeness": round(like, 2)})
+        pairs = zip(told, said, strict=True)
+        personas = [{"who": one["system"][:48], "said": text[:60], "limit": one["max_tokens"]} for one, text in pairs]
+        return tables.logged(log, {"personas": personas, "noted budget": note["budget_eur"], **window, "leases": rows})
+
+    told, trimmed, leases = write_system_prompts(), trim_history(), shorten_lease()
+    about = "Create agent personas: the same question and the same model, another system prompt."
+    said = OpenAIChatOperator.partial(task_id="ask_persona", doc_md=about, model=MODEL).expand_kwargs(told).output
+    note = summarize_older(trimmed)
+    return report_prompts(told, said, note, answer_in_window(trimmed, note), leases, read_terms.expand(lease=leases))
 
 
 system_prompts_personas()

@@ -1,142 +1,160 @@
 """
 # 114.4.4 Few-Shot Prompting
 
-Some things are shown faster than they are explained. Lumen & Oak sorts its mail by examples: letters that a colleague once gave
-to the right team. Which examples go into the prompt is decided for each letter, by what it is like, and how many is decided by
-the tokens that they may cost. Whether any of this helps is measured on 24 labelled letters that are not among the examples.
+Some tasks are easier to show than to explain. Lumen & Oak sorts its mail by examples: letters that a colleague once gave to
+the right team. This pipeline picks the examples for each letter by what the letter is like, keeps them within a token budget
+and sends them in two formats. It then measures on 24 labelled letters, none of them an example, what the examples are worth.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Add example pairs | `load_examples`, `sort_letters` |
 | Dynamic example selection | `choose_examples`, `report_accuracy` |
-| Example formatting | `format_examples`, `sort_letters`, `report_accuracy` |
+| Example formatting | `sort_letters`, `report_accuracy` |
 | Token budget management | `fit_into_budget`, `sort_letters` |
 
-**Try it**: `report_accuracy` has the share of right answers without examples, with fixed ones, and with chosen ones, in two formats.
-Write a letter of your own into the form and see in `format_examples` what would be sent with it. Lower *Token budget* to 60:
-`fit_into_budget` has no room for all examples any more, and the accuracy falls.
+**Try it**: open `report_accuracy` under *Storage → XCom*. Each row is one task of `sort_letters`: a way to choose the examples, a
+format, how many letters went to the right team, and the 95 % interval of that share. *shots* and *tokens* are the examples and
+the prompt tokens in a call, on average; *your letter* is the team for the *Letter* in the form. The log of each `sort_letters`
+shows what your letter was sent with. Press *Trigger*, write another *Letter* and set *Token budget* to 60: *shots* falls to 1 or
+less, and the chosen examples help less.
 
-**In production**: examples are data with an owner, and wrong ones are learned as well. Embed them once and keep the vectors in a
-store. The last example weighs most, so the nearest one goes there. Measure on letters that the examples were not taken from, or you
-measure copying; and if instructions alone do as well, take the instructions: each example is paid with every call.
+**You should see** (offline):
+
+| way              | right    |   shots |   tokens | interval    | your letter   |
+|:-----------------|:---------|--------:|---------:|:------------|:--------------|
+| none, as turns   | 15 of 24 |       0 |       43 | 42% to 79%  | support       |
+| fixed, as turns  | 21 of 24 |     3.8 |      138 | 68% to 97%  | support       |
+| chosen, as turns | 24 of 24 |     3.9 |      138 | 83% to 100% | support       |
+| chosen, as block | 17 of 24 |     3.9 |      143 | 50% to 86%  | support       |
+
+**SDK or own code?** The chat API has no field for examples: they are messages, so each format is a few lines of your own code.
+The lesson calls the client of [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html)
+because the hook's own method drops the token usage. Each row of the table is a
+[mapped task](https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html).
+
+**In production**: compare intervals before you say that one way is better; 24 letters show only large differences. The offline
+model compares a letter with earlier turns and hardly reads a block, so measure the formats again with your own model. Examples
+are data with an owner: a wrong label is learned too. Each example is paid for in every call, so keep them only if they help.
+
+**Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [4.5 Chain of Thought Prompting](114_04_05_chain_of_thought_prompting.py)
 """
 
 import json
-from collections import Counter
+import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Param, dag, task
 
-from llmkit import prompts, tokens
+from llmkit import prompts, tables, tokens
 
+log = logging.getLogger(__name__)
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
-MODEL, TEAMS = "gpt-4o-mini", ["support", "sales", "accounting"]
-WAYS = ["none", "fixed", "chosen"]
-FORMATS = ["turns", "block"]
+MODEL, TEAMS, MOST_SHOTS = "gpt-4o-mini", ["support", "sales", "accounting"], 6
+LETTER = "My reading light hums all evening."
+FORMATS = {"turns": "sort_by_example", "block": "sort_in_block"}
+TRIALS = [["none", "turns"], ["fixed", "turns"], ["chosen", "turns"], ["chosen", "block"]]
 
 
 def tickets(purpose: str) -> list[dict]:
-    """The letters that serve as examples, or for the test."""
+    """The letters that serve as examples, or those for the test."""
     return [ticket for ticket in json.loads(TICKETS.read_text()) if ticket["for"] == purpose]
 
 
-def messages(ticket: str, examples: list[dict], format: str) -> list[dict[str, str]]:
-    """The prompt with its examples: as earlier turns of the conversation, or as a block of text."""
-    if format == "block":
-        prompt = prompts.load("sort_in_block").render(teams=TEAMS, examples=examples, ticket=ticket)
-        return [{"role": "user", "content": prompt}]
-    turns = [{"role": "system", "content": prompts.load("sort_by_example").render(teams=TEAMS)}]
+def messages(prompt: prompts.Prompt, letter: str, examples: list[dict]) -> list[dict[str, str]]:
+    """A letter with its examples: as earlier turns of the conversation, or in one block of text if the prompt has a place."""
+    if "examples" in prompt.variables:
+        return [{"role": "user", "content": prompt.render(teams=TEAMS, examples=examples, ticket=letter)}]
+    turns = [{"role": "system", "content": prompt.render(teams=TEAMS)}]
     for example in examples:
-        turns += [{"role": "user", "content": example["text"]}, {"role": "assistant", "content": example["team"]}]
-    return [*turns, {"role": "user", "content": ticket}]
-
-
-def within_budget(ticket: str, examples: list[dict], budget: int) -> list[dict]:
-    """As many of the best examples as ``budget`` tokens hold beside instructions, letter and answer; the best one last."""
-    prompt = "\n".join(message["content"] for message in messages(ticket, [], "turns"))
-    texts = [f"{example['text']} {example['team']}" for example in examples]
-    kept = tokens.Budget(context=budget, answer=5, model=MODEL).fit(prompt, examples=texts).examples
-    return examples[: len(kept)][::-1]
+        turns.append({"role": "user", "content": example["text"]})
+        turns.append({"role": "assistant", "content": example["team"]})
+    return [*turns, {"role": "user", "content": letter}]
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.4.4 · Few-Shot Prompting",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
-        "letter": Param("My reading light hums all evening.", type="string", title="Letter", minLength=1),
-        "shots": Param(3, type="integer", title="Examples", description="In each prompt.", minimum=1, maximum=12),
-        "budget": Param(150, type="integer", title="Token budget", description="Of a whole call.", minimum=50),
+        "letter": Param(
+            LETTER, type="string", title="Letter", description="1 to 120 characters.", minLength=1, maxLength=120
+        ),
+        "budget": Param(
+            110, type="integer", title="Token budget", description="Tokens a call, 60 to 300.", minimum=60, maximum=300
+        ),
     },
 )
-def few_shot_prompting() -> None:
+def few_shot_prompting() -> Any:
     @task
     def load_examples() -> list[dict]:
-        """Add example pairs: what was asked, and what a colleague answered; data, and not a part of the prompt's text."""
+        """Add example pairs: what a customer wrote, and the team that a colleague chose. They are data, not prompt text."""
         return [{"id": t["id"], "text": t["text"], "team": t["team"]} for t in tickets("examples")]
 
     @task
-    def choose_examples(pool: list[dict], params: dict) -> dict[str, list[list[str]]]:
-        """Dynamic example selection: for each letter the examples that are like it and not like each other, best first."""
+    def choose_examples(pool: list[dict], params: dict) -> list[dict]:
+        """Dynamic example selection: for each letter the examples that are like it, but not like each other. Best first."""
         from llmkit.similarity import mmr
 
-        letters = [ticket["text"] for ticket in tickets("test")] + [params["letter"]]
-        vectors = OpenAIHook().create_embeddings([*letters, *(example["text"] for example in pool)])
+        letters = [*tickets("test"), {"text": params["letter"], "team": None}]
+        vectors = OpenAIHook().create_embeddings([each["text"] for each in [*letters, *pool]])
         asked, known = vectors[: len(letters)], vectors[len(letters) :]
-        chosen = [[pool[i]["id"] for i in mmr(vector, known, params["shots"])] for vector in asked]
-        # One of each team in turn, the same for all letters.
-        by_team = zip(*([e["id"] for e in pool if e["team"] == team] for team in TEAMS), strict=False)
-        fixed = [name for row in by_team for name in row][: params["shots"]]
-        return {"none": [[] for _ in letters], "fixed": [fixed for _ in letters], "chosen": chosen}
+        # The pool is sorted by team: equal steps meet each team equally often.
+        fixed = [*pool[::8], *pool[4::8]]
+        for letter, vector in zip(letters, asked, strict=True):
+            best = mmr(vector, known, MOST_SHOTS)
+            letter.update(none=[], fixed=fixed, chosen=[pool[index] for index in best])
+        return letters
+
+    @task(retries=0)  # A letter that does not fit will not fit later.
+    def fit_into_budget(letters: list[dict], params: dict) -> list[dict]:
+        """Token budget management: instructions, letter and answer come first; the best examples get what is left."""
+        prompt = prompts.load(FORMATS["turns"])
+        budget = tokens.Budget(context=params["budget"], answer=prompt.settings["max_tokens"], model=MODEL)
+        for letter in letters:
+            bare = "\n".join(message["content"] for message in messages(prompt, letter["text"], []))
+            for way in ("fixed", "chosen"):
+                pairs = [f"{example['text']}\n{example['team']}" for example in letter[way]]
+                fitting = len(budget.fit(bare, examples=pairs).examples)
+                # The last example weighs most, so the best one goes there.
+                letter[way] = letter[way][:fitting][::-1]
+        return letters
 
     @task
-    def fit_into_budget(pool: list[dict], chosen: dict[str, list[list[str]]], params: dict) -> dict:
-        """Token budget management: what instructions, letter and answer leave is for examples, the best ones first."""
-        by_id = {example["id"]: example for example in pool}
-        fitting = {
-            way: [within_budget(ticket["text"], [by_id[name] for name in names], params["budget"]) for ticket, names in
-                  zip([*tickets("test"), {"text": params["letter"]}], lists, strict=True)]
-            for way, lists in chosen.items()
-        }  # fmt: skip
-        counted = {way: dict(Counter(str(len(examples)) for examples in lists)) for way, lists in fitting.items()}
-        return {"examples": fitting, "letters by how many examples fit": counted}
+    def sort_letters(trial: list[str], letters: list[dict]) -> dict[str, Any]:
+        """Example formatting: all letters in one format. Add example pairs: with examples that are chosen in one way."""
+        way, form = trial
+        client, prompt = OpenAIHook().conn, prompts.load(FORMATS[form])
+        right = shots = used = 0
+        for letter in letters:
+            asked = messages(prompt, letter["text"], letter[way])
+            reply = client.chat.completions.create(model=MODEL, messages=asked, **prompt.settings)
+            answer = (reply.choices[0].message.content or "").strip(" .\n").lower()
+            right += answer == letter["team"]
+            shots += len(letter[way])
+            used += reply.usage.prompt_tokens
+        log.info("Your letter is sent as %s", json.dumps(asked))
+        means = {"shots": round(shots / len(letters), 1), "tokens": round(used / len(letters))}
+        return {"way": f"{way}, as {form}", "right": right, **means, "your letter": answer}
 
     @task
-    def format_examples(fitted: dict, params: dict) -> dict[str, list]:
-        """Example formatting: as turns, which chat models are trained on, and as a block, which needs no chat."""
-        return {each: messages(params["letter"], fitted["examples"]["chosen"][-1], each) for each in FORMATS}
+    def report_accuracy(trials: list[dict]) -> list[dict]:
+        """Dynamic example selection: what it is worth. Example formatting: what the format changes. All figures stay in."""
+        rows, of = [], len(tickets("test"))
+        for trial in trials:
+            # The 95 % interval by Agresti and Coull, as if two more letters were right and two more wrong.
+            share = (trial["right"] + 2) / (of + 4)
+            half = 2 * (share * (1 - share) / (of + 4)) ** 0.5
+            interval = f"{max(share - half, 0):.0%} to {min(share + half, 1):.0%}"
+            rows.append({**trial, "right": f"{trial['right']} of {of}", "interval": interval})
+        return tables.logged(log, rows)
 
-    @task
-    def list_trials() -> list[dict[str, str]]:
-        """Example formatting: each way to choose in each format is a trial."""
-        return [{"way": way, "format": each} for way in WAYS for each in FORMATS]
-
-    @task
-    def sort_letters(trial: dict[str, str], fitted: dict) -> dict:
-        """Add example pairs: 24 letters by one way and format, and how many go to the right team. Example formatting."""
-        hook, right = OpenAIHook(), 0
-        for ticket, examples in zip(tickets("test"), fitted["examples"][trial["way"]], strict=False):
-            asked = messages(ticket["text"], examples, trial["format"])
-            said = hook.create_chat_completion(asked, model=MODEL, temperature=0, max_tokens=5)[0].message.content
-            right += said.strip().lower().startswith(ticket["team"])
-        return {**trial, "right": right, "of": len(tickets("test"))}
-
-    @task
-    def report_accuracy(trials: list[dict]) -> str:
-        """Dynamic example selection: what it is worth, reported as it is, also where it is worth nothing."""
-        found = {(trial["way"], trial["format"]): f"{trial['right']} of {trial['of']}" for trial in trials}
-        rows = [f"| {way} | " + " | ".join(found[way, each] for each in FORMATS) + " |" for way in WAYS]
-        return "\n".join([f"| examples | {' | '.join(FORMATS)} |", "|---|---|---|", *rows])
-
-    pool = load_examples()
-    fitted = fit_into_budget(pool, choose_examples(pool))
-    format_examples(fitted)
-    report_accuracy(sort_letters.partial(fitted=fitted).expand(trial=list_trials()))
+    fitted = fit_into_budget(choose_examples(load_examples()))
+    return report_accuracy(sort_letters.partial(letters=fitted).expand(trial=TRIALS))
 
 
 few_shot_prompting()

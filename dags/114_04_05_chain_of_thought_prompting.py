@@ -1,39 +1,62 @@
 """
 # 114.4.5 Chain of Thought Prompting
 
-Asked for the total of an order, a small model guesses. Asked to calculate line by line, as four examples show, it is mostly right,
-and a program can check the lines. Lumen & Oak recalculates each, asks again where one is wrong, and lets several chains vote.
+A small model that must name the total of an order at once guesses. If a worked example shows it how to calculate line by line,
+it is often right, and a program can check each line. Lumen & Oak checks the lines, asks again when one is wrong, and lets
+several chains vote on the total.
 
 | Checklist item | Tasks that show it |
 |---|---|
-| Implement CoT patterns | `compare_patterns`, `reason_in_steps` |
-| Step-by-step reasoning | `answer_directly`, `reason_in_steps`, `report_accuracy` |
-| Parse intermediate steps | `reason_in_steps`, `list_steps` |
+| Implement CoT patterns | `list_orders`, `reason_in_steps` |
+| Step-by-step reasoning | `answer_directly`, `reason_in_steps`, `vote` |
+| Parse intermediate steps | `reason_in_steps` |
 | Validate reasoning chains | `reason_in_steps`, `vote` |
 
-**Try it**: `report_accuracy` compares guess, first chain and vote on four orders with known totals. `vote` lists the lines for which
-chains were thrown away. Write an order with large numbers: no chain is valid, and `vote` has no answer.
+**Try it**: open `vote` under *Storage → XCom*. It has one row an order: the answer at once, the answer of one unchecked chain, the
+vote of the chains that passed the check, and how many chains were rejected. The XCom of `reason_in_steps` has the typed steps
+and the reasons. Press *Trigger* and write an *Order* with large numbers, such as "731 desks at 399 EUR plus 57 EUR delivery".
+The small model gets it wrong, no chain passes, and the vote has no answer instead of a wrong one. With more *Tries* it asks again
+more often.
 
-**In production**: models that think by themselves need no such prompt, but the check is as useful: have steps in a form that a
-program can verify. A valid chain can have misread the question, and each is paid for: a tool calculates better (114.2.3).
+**You should see** (offline):
+
+| order                                 |   total | direct           |   1 chain |   by vote |   rejected |
+|:--------------------------------------|--------:|:-----------------|----------:|----------:|-----------:|
+| 3 hooks at 4 EUR plus 2 EUR delivery  |      14 | 8                |        14 |        14 |          2 |
+| 6 bulbs at 2 EUR minus 4 EUR voucher  |       8 | 80 pounds of dry |         8 |         8 |          0 |
+| 2 clips at 3 EUR and 4 plugs at 1 EUR |      10 | 70 pounds of     |        10 |        10 |          0 |
+
+**SDK or own code?** With a typed output (`@task.llm(output_type=…)`, see 1.4) a large model returns steps that need no parsing.
+The check stays your own code: no SDK knows which numbers an order has. The votes are
+[mapped tasks](https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html), the calls go through
+[OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html).
+
+**In production**: three orders show how it works; they measure nothing, so test on hundreds. A chain that passes the check can
+still misread the order, and every vote is paid for. Large models add up such orders at once, and reasoning models need no such
+prompt; check their results all the same. OpenAI treats a seed as a wish, not as a guarantee. For real invoices let the model
+call a function that calculates (2.3).
+
+**Builds on** [4.4 Few-Shot Prompting](114_04_04_few_shot_prompting.py) · **Next** [7.1 No Rate Limit Handling](114_07_01_no_rate_limit_antipattern.py)
 """
 
 import json
+import logging
 import re
-from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from statistics import mode
+from typing import Any, Literal
 
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Param, dag, task
 from pydantic import BaseModel
 
-from llmkit import prompts
+from llmkit import prompts, tables
 
-SUMS = json.loads((Path(__file__).parents[1] / "include" / "data" / "sums.json").read_text())
+log = logging.getLogger(__name__)
+SUMS = Path(__file__).parents[1] / "include" / "data" / "sums.json"
+SEEDS = [0, 100, 200]  # One chain each. With the same seed all votes would be the same.
 OPERATIONS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
-STEP = re.compile(r"(\d+) ([*+-]) (\d+) = (\d+)")
 
 
 class Step(BaseModel):
@@ -46,115 +69,92 @@ class Step(BaseModel):
 
 
 def parse(text: str) -> tuple[list[Step], int | None]:
-    """The steps in a model's text, and its answer; what is neither is left out."""
-    answers = re.findall(r"Answer: (\d+)", text)
-    steps = [Step(left=a, operation=o, right=b, result=r) for a, o, b, r in STEP.findall(text)]
-    return steps, int(answers[0]) if answers else None
+    """The steps in a model's text, and its answer. Everything else in the text is left out."""
+    lines = re.findall(r"(\d+) ([*+-]) (\d+) = (\d+)", text)
+    steps = [Step(left=a, operation=o, right=b, result=r) for a, o, b, r in lines]
+    answer = re.search(r"Answer: (\d+)", text)
+    return steps, int(answer[1]) if answer else None
 
 
 def fault(order: str, steps: list[Step], answer: int | None) -> str | None:
-    """What is wrong with a chain: a sum, a number from nowhere, or an answer that its last step does not give."""
-    known = set(map(int, re.findall(r"\d+", order)))
+    """What is wrong with a chain. Each step uses up two numbers and adds its result; only the answer may be left."""
+    numbers = [int(number) for number in re.findall(r"\d+", order)]
     for step in steps:
-        if unknown := {step.left, step.right} - known:
-            return f"{unknown.pop()} is neither in the order nor a result"
         if OPERATIONS[step.operation](step.left, step.right) != step.result:
             return f"{step.left} {step.operation} {step.right} is not {step.result}"
-        known.add(step.result)
-    return None if steps and answer == steps[-1].result else "the answer is not what the last step gives"
+        for number in (step.left, step.right):
+            if number not in numbers:
+                return f"{number} is neither in the order nor a result"
+            numbers.remove(number)
+        numbers.append(step.result)
+    return None if numbers == [answer] else f"the steps leave {numbers}, and the answer is {answer}"
 
 
-def ask(way: str, order: str, **settings: float) -> str:
-    """The model's text about one order, after the worked examples of ``way``."""
-    prompt = prompts.load(way)
-    messages = [{"role": "system", "content": prompt.render()}]
-    for shown in SUMS["examples"]:
-        messages += [{"role": "user", "content": shown["order"]}, {"role": "assistant", "content": shown[way]}]
-    messages.append({"role": "user", "content": order})
-    settings = {**prompt.settings, **settings}
-    return OpenAIHook().create_chat_completion(messages, "gpt-4o-mini", **settings)[0].message.content
+def ask(way: str, order: dict, **settings: int) -> str:
+    """The model's text about one order, after the worked example of its shape."""
+    prompt, example = prompts.load(way), order["example"]
+    turns = [("user", example["order"]), ("assistant", example[way]), ("user", order["order"])]
+    messages = [{"role": role, "content": text} for role, text in [("system", prompt.render()), *turns]]
+    reply = OpenAIHook().create_chat_completion(messages, "gpt-4o-mini", **prompt.settings, **settings)
+    return (reply[0].message.content or "").strip()
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.4.5 · Chain of Thought Prompting",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
-        "chains": Param(3, type="integer", title="Chains", description="With a vote each.", minimum=1, maximum=9),
-        "tries": Param(3, type="integer", title="Tries", description="For a valid chain.", minimum=1, maximum=5),
-        "order": Param("5 hooks at 2 EUR, delivery 3 EUR", type="string", title="An order of your own", minLength=1),
+        "tries": Param(2, type="integer", title="Tries", description="Calls per chain, 1 to 5.", minimum=1, maximum=5),
+        "order": Param(None, type=["null", "string"], title="Order", description="One more order, in EUR, or nothing."),
     },
 )
-def chain_of_thought_prompting() -> None:
-    @task
-    def compare_patterns() -> dict[str, str]:
-        """Implement CoT patterns: a worked example with its total alone, and with the way to it, which the model imitates."""
-        return {way: SUMS["examples"][0][way] for way in ("add_up", "add_up_in_steps")}
-
+def chain_of_thought_prompting() -> Any:
     @task
     def list_orders(params: dict) -> list[dict]:
-        """Step-by-step reasoning: four orders with their totals, and yours, whose total we do not know."""
-        return [*SUMS["orders"], {"order": params["order"], "total": None}]
+        """Implement CoT patterns: each order with a worked example of its shape. Yours gets the one with a delivery."""
+        orders = json.loads(SUMS.read_text())
+        yours = {**orders[0], "order": params["order"], "total": None}
+        return [*orders, yours] if params["order"] else orders
 
     @task
     def answer_directly(orders: list[dict]) -> list[str]:
-        """Step-by-step reasoning: without steps, to compare with."""
-        return [ask("add_up", each["order"]).strip() for each in orders]
-
-    @task
-    def list_seeds(params: dict) -> list[int]:
-        """Validate reasoning chains: each of them is a mapped task, with a seed of its own."""
-        return [100 * number for number in range(params["chains"])]
+        """Step-by-step reasoning: left out here, to compare with. The worked example shows only the total."""
+        return [ask("add_up", each) for each in orders]
 
     @task
     def reason_in_steps(seed: int, orders: list[dict], params: dict) -> list[dict]:
-        """Implement CoT patterns: think, parse, check, and think again where the chain is broken."""
-        found = []
+        """Parse intermediate steps: think in steps, read them, check them, and ask again if the chain is broken."""
+        chains = []
         for each in orders:
-            rejected: list[str] = []
+            chain: dict[str, Any] = {"answers": [], "rejected": [], "valid": None}
             for attempt in range(params["tries"]):
-                steps, answer = parse(ask("add_up_in_steps", each["order"], seed=seed + attempt))
+                steps, answer = parse(ask("add_up_in_steps", each, seed=seed + attempt))
+                chain["answers"].append(answer)
                 if (wrong := fault(each["order"], steps, answer)) is None:
+                    chain |= {"valid": answer, "steps": [step.model_dump() for step in steps]}
                     break
-                rejected.append(wrong)
-            chain = {"steps": [step.model_dump() for step in steps], "answer": answer}
-            found.append({**chain, "valid": not wrong, "rejected": rejected})
-        return found
+                chain["rejected"].append(wrong)
+            chains.append(chain)
+        return chains
 
     @task
-    def list_steps(chains: list[list[dict]], orders: list[dict]) -> dict[str, list[str]]:
-        """Parse intermediate steps: each is typed, so it can be shown, stored and recalculated; here the first seed's."""
-        typed = [map(Step.model_validate, chain["steps"]) for chain in chains[0]]
-        lines = [[f"{s.left} {s.operation} {s.right} = {s.result}" for s in steps] for steps in typed]
-        return {each["order"]: shown for each, shown in zip(orders, lines, strict=True)}
-
-    @task
-    def vote(chains: list[list[dict]], orders: list[dict]) -> dict[str, dict]:
-        """Validate reasoning chains: the answer that most valid ones came to (self-consistency), and what was rejected."""
-        votes = {}
-        for each, of_order in zip(orders, zip(*chains, strict=True), strict=True):
-            valid = Counter(chain["answer"] for chain in of_order if chain["valid"]).most_common(1)
-            rejected = [why for chain in of_order for why in chain["rejected"]]
-            votes[each["order"]] = {"answer": valid[0][0] if valid else None, "rejected": rejected}
-        return votes
-
-    @task
-    def report_accuracy(orders: list[dict], direct: list[str], chains: list[list[dict]], votes: dict) -> dict[str, str]:
-        """Step-by-step reasoning: right answers of each way, as they are."""
-        totals = [str(each["total"]) for each in orders if each["total"] is not None]
-        ways = {"directly": direct, "by the first chain": [chain["answer"] for chain in chains[0]]}
-        ways["by vote"] = [votes[each["order"]]["answer"] for each in orders]
-        right = {way: sum(str(a) == b for a, b in zip(found, totals, strict=False)) for way, found in ways.items()}
-        return {way: f"{count} of {len(totals)}" for way, count in right.items()}
+    def vote(orders: list[dict], direct: list[str], chains: list[list[dict]]) -> list[dict]:
+        """Validate reasoning chains: the answer of most valid chains (self-consistency). Step-by-step reasoning: all ways."""
+        rows = []
+        for each, at_once, *of_order in zip(orders, direct, *chains, strict=True):
+            valid = [chain["valid"] for chain in of_order if chain["valid"] is not None]
+            row = {"order": each["order"], "total": each["total"], "direct": at_once}
+            row["1 chain"] = of_order[0]["answers"][0]
+            row["by vote"] = mode(valid) if valid else None
+            row["rejected"] = sum(len(chain["rejected"]) for chain in of_order)
+            rows.append(row)
+        return tables.logged(log, rows)
 
     orders = list_orders()
-    chains = reason_in_steps.partial(orders=orders).expand(seed=list_seeds())
-    compare_patterns() >> chains
-    list_steps(chains, orders)
-    report_accuracy(orders, answer_directly(orders), chains, vote(chains, orders))
+    chains = reason_in_steps.partial(orders=orders).expand(seed=SEEDS)
+    return vote(orders, answer_directly(orders), chains)
 
 
 chain_of_thought_prompting()

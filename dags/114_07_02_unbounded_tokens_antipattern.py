@@ -15,14 +15,14 @@ part that is too long at a sentence, counts each call before it is sent, and fai
 
 **Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.label_in_one_chat` ends in one sentence that says
 what failed and what it cost. Trigger the DAG with *Most tokens* at 2000: `good_way.label_parts` fails before the call that could go
-beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the table says how many tokens nobody has read.
+beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the verdict says how many tokens stay unread.
 
 **You should see** (offline):
 
 |      usd | way      | lost                         |   calls |   tokens |   seconds |
 |---------:|:---------|:-----------------------------|--------:|---------:|----------:|
-| 0.002358 | bad_way  | 19 of 19 labels (2 refusals) |      22 |    15662 |      11.2 |
-|  0.00056 | good_way | 0 of 19 labels (0 refusals)  |      19 |     3662 |       4.3 |
+| 0.002358 | bad_way  | 19 of 19 labels (2 refusals) |      22 |    15662 |      14.4 |
+|  0.00056 | good_way | 0 of 19 labels (0 refusals)  |      19 |     3662 |         5 |
 
 |     paid | limit                            |   allowed |
 |---------:|:---------------------------------|----------:|
@@ -40,8 +40,8 @@ by the ledger.
 
 **In production**: give every call a `max_tokens`; the thinking of a model counts too. Keep a chat short: send its last turns, or a
 summary (lesson 4.3). An error that stays is not worth a retry, which pays again. Set a budget for the month in the provider's
-account, because no code of yours sees all calls. Offline the context has 1,500 tokens. A real one is far larger, so the bill grows
-for longer.
+account, because no code of yours sees all calls. Offline the context has 1,500 tokens. A real one is far larger: there the chat may
+end well, and only the bill tells.
 
 **Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [7.3 No Output Validation](114_07_03_no_validation_antipattern.py)
 """
@@ -85,7 +85,7 @@ def labelled(cap: int, calls: list[dict], spent: int) -> Iterator[tuple[str, int
     tags=["reference", "anti-pattern", "intermediate", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="For the good way's calls."),
+        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="Tokens, for the good way."),
         "longest": Param(300, type="integer", minimum=50, title="Longest part", description="Tokens; more is cut."),
     },
 )

@@ -83,7 +83,7 @@ def sort_messages(params: dict, prompt_for: Callable[[str], str], **settings: fl
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
         "message": Param(MESSAGE, type="string", title="Last message", description=BRACE),
-        "version": Param(2, enum=[1, 2], title="Prompt version", description="All channels of the good way send it."),
+        "version": Param(2, enum=[1, 2], title="Prompt version", description="1 or 2: what the good way sends."),
     },
 )
 def hardcoded_prompts_antipattern() -> XComArg:

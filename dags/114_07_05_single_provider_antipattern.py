@@ -1,27 +1,47 @@
 """
 # 114.7.5 Single Provider Dependency
 
-Every provider is down some day. Whoever can ask only one is down with it, after having waited for each retry. Here OpenAI is down for
-the whole run. The bad way asks it, again and again, and fails. The good way knows three providers behind one function, takes the
-first that is healthy, and remembers for all tasks who is not: after three failures it does not even ask.
+This run is expected to end *failed*. Every provider is down some day. If you can ask only one, you are down too, after waiting for
+each retry. Here OpenAI is down for the whole run. The bad way asks it again and again, with the SDK's and Airflow's retries, and
+fails. The good way has three providers behind one function: the first healthy one answers. All tasks share what they learned:
+after three failures in a row, nobody asks the provider that is down.
 
 | Checklist item | Tasks that show it |
 |---|---|
 | Outage vulnerability | `bad_way.sort_tickets` |
-| No fallback | `bad_way.sort_tickets`, `bad_way.publish_teams` |
-| Multi-provider setup | `good_way.check_health`, `good_way.sort_ticket`, `good_way.count_providers` |
-| Provider abstraction | `good_way.sort_ticket` |
+| No fallback | `bad_way.publish_teams`, `compare_ways` |
+| Multi-provider setup | `good_way.sort_ticket`, `good_way.count_providers` |
+| Provider abstraction | `write_prompts`, `good_way.sort_ticket` |
 
-**Try it**: the run ends *failed*, as it should: the log of `bad_way.sort_tickets` ends in `InternalServerError: 503`. `good_way.count_providers`
-has who answered and how often the one that is down was asked. Trigger it again within half a minute: it is not asked at all, as its
-breaker is still open. Put another order into *Connections*: the first healthy one answers.
+**Try it**: open `compare_ways` under *Storage → XCom*: both ways had the same tickets and the same outage. The log of
+`bad_way.sort_tickets` ends in one sentence that says what failed. Press *Trigger* again within *Cooldown*: *asked in vain* is 0,
+as the breaker is still open. Move the line *openai_outage* in *Connections* to the end: both ways succeed, and the run is green.
 
-**In production**: a fallback is another model, so measure it on your own data, and watch how often it is used. Retries are for faults of
-seconds, a breaker is for minutes, a second provider for hours. pydantic-ai's `fallback_conn_ids` (114.1.5) does the same within one call
-and remembers nothing. Quotas count too: the second provider must bear the whole load.
+**You should see** (offline):
+
+|      usd | way      | lost                             |   calls |   tokens |   seconds |
+|---------:|:---------|:---------------------------------|--------:|---------:|----------:|
+|        0 | bad_way  | 6 of 6 tickets (6 calls refused) |       6 |        0 |       6.9 |
+| 0.001346 | good_way | 0 of 6 tickets (3 calls refused) |       9 |      649 |       7.3 |
+
+- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (3 calls refused).
+- answered by: anthropic_default 6
+- asked in vain: 3
+- not even asked: 3
+
+**SDK or own code?** Each SDK retries twice by itself, always at the same provider. common-ai has
+[fallback_conn_ids](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html), which moves to
+the next provider within one call (1.5); it remembers nothing, so every call meets the outage first. The breaker is `llmkit.routing`.
+
+**In production**: the fallback is another model, so measure it on your own data, and watch how often it answers. Retries are for
+faults of seconds, a breaker for minutes, a second provider for hours. Quotas count too: the second provider must carry the whole
+load. With real keys in the other two connections, *openai_outage* still plays the outage. Offline one model answers for all.
+
+**Builds on** [1.5 Multi-Provider Support](114_01_05_multi_provider_support.py)
 """
 
 import json
+import logging
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
@@ -32,104 +52,110 @@ from airflow.providers.cohere.hooks.cohere import CohereHook
 from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.sdk import Connection, Param, TriggerRule, dag, task, task_group
 
-from llmkit import prompts
+from llmkit import prompts, tables
+from llmkit.course import side_by_side
 from llmkit.routing import Chain
 
+log = logging.getLogger(__name__)
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
 CONNECTIONS = ["openai_outage", "anthropic_default", "cohere_default"]
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-5", "cohere": "command-a-03-2025"}
 
 
-def ask(conn_id: str, prompt: str) -> str:
-    """One word from the provider that a connection is of. The SDKs do not retry: the next provider is quicker."""
+def ask(conn_id: str, prompt: str, max_retries: int) -> str:
+    """One word from the provider that the connection belongs to. ``max_retries`` are those of its SDK."""
     messages, provider = [{"role": "user", "content": prompt}], Connection.get(conn_id).conn_type
     asked = {"model": MODELS[provider], "messages": messages, "max_tokens": 5}
     if provider == "anthropic":
-        reply = AnthropicHook(conn_id=conn_id).get_conn().with_options(max_retries=0).messages.create(**asked)
+        reply = AnthropicHook(conn_id=conn_id).get_conn().with_options(max_retries=max_retries).messages.create(**asked)
         return reply.content[0].text
     if provider == "cohere":
-        reply = CohereHook(conn_id=conn_id).get_conn().chat(**asked, request_options={"max_retries": 0})
+        reply = CohereHook(conn_id=conn_id).get_conn().chat(**asked, request_options={"max_retries": max_retries})
         return reply.message.content[0].text
-    reply = OpenAIHook(conn_id=conn_id).conn.with_options(max_retries=0).chat.completions.create(**asked)
-    return reply.choices[0].message.content
+    client = OpenAIHook(conn_id=conn_id).conn.with_options(max_retries=max_retries)
+    return client.chat.completions.create(**asked).choices[0].message.content
 
 
 @dag(
     dag_id=Path(__file__).stem,
+    dag_display_name="114.7.5 · Single Provider Dependency (fails on purpose)",
     doc_md=__doc__,
-    schedule=None,
-    catchup=False,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=2)},
     params={
         "connections": Param(
-            CONNECTIONS, type="array", title="Connections", description="In the order of preference.", minItems=1
+            CONNECTIONS,
+            type="array",
+            title="Connections",
+            description="One a line, the preferred one first. The bad way knows only the first.",
+            minItems=1,
         ),
-        "tickets": Param(6, type="integer", title="Tickets", minimum=1, maximum=24),
+        "tickets": Param(6, type="integer", title="Tickets", description="1 to 24, each way.", minimum=1, maximum=24),
+        "cooldown": Param(
+            30,
+            type="integer",
+            title="Cooldown",
+            description="Seconds without a call, 1 to 600.",
+            minimum=1,
+            maximum=600,
+        ),
     },
 )
-def single_provider_antipattern() -> None:
+def single_provider_antipattern() -> Any:
     @task
     def write_prompts(params: dict) -> list[str]:
         """Provider abstraction: a prompt that names no provider and uses nothing that only one of them has."""
-        tickets = json.loads(TICKETS.read_text())[: params["tickets"]]
-        return [prompts.load("sort_ticket", 2).render(ticket=each["text"]) for each in tickets]
+        prompt, tickets = prompts.load("sort_ticket", 2), json.loads(TICKETS.read_text())
+        return [prompt.render(ticket=ticket["text"]) for ticket in tickets[: params["tickets"]]]
 
     @task_group
-    def bad_way(asked: list[str]):
-        @task
+    def bad_way(asked: list[str]) -> Any:
+        @task(on_failure_callback=side_by_side.last_line("no ticket was sorted"))
         def sort_tickets(asked: list[str], params: dict) -> list[str]:
-            """Outage vulnerability: one provider, which is down. No fallback: each retry waits, and asks the same one."""
-            return [ask(params["connections"][0], prompt) for prompt in asked]
+            """Outage vulnerability: one provider, and it is down. Every retry waits, and asks the same one again."""
+            return [ask(params["connections"][0], prompt, max_retries=2) for prompt in asked]
 
         @task
-        def publish_teams(teams: list[str]) -> int:
-            """No fallback: whoever waits for the answers has none, as long as somebody else's outage lasts."""
-            return len(teams)
+        def publish_teams(teams: list[str]) -> None:
+            """No fallback: stands for the work that needs the answers. It waits as long as the outage lasts."""
+            log.info("%s tickets have a team", len(teams))
 
-        teams = sort_tickets(asked)
-        publish_teams(teams)
+        publish_teams(teams := sort_tickets(asked))
         return teams
 
     @task_group
-    def good_way(asked: list[str]):
-        @task
-        def check_health(params: dict) -> dict[str, str]:
-            """Multi-provider setup: each connection's breaker, whose state all tasks and runs share."""
-            return Chain(params["connections"], cooldown=30).health()
-
+    def good_way(asked: list[str]) -> Any:
         @task
         def sort_ticket(prompt: str, params: dict) -> dict[str, Any]:
-            """Provider abstraction: the first healthy one answers; which, the task does not care. Multi-provider setup."""
-            chain = Chain(params["connections"], failures=3, cooldown=30)
-            routed = chain.call(lambda conn_id: ask(conn_id, prompt))
+            """Provider abstraction: the first healthy provider answers. The next provider is quicker than the SDK's retries."""
+            chain = Chain(params["connections"], failures=3, cooldown=params["cooldown"])
+            routed = chain.call(lambda conn_id: ask(conn_id, prompt, max_retries=0))
             return {"team": routed.answer.strip().lower(), "by": routed.conn_id, "passed": routed.passed}
 
         @task
-        def count_providers(answers: list[dict[str, Any]], health: dict[str, str]) -> dict[str, Any]:
-            """Multi-provider setup: who answered, and who was passed over, asked or not."""
-            passed = [why for answer in answers for why in answer["passed"].values()]
-            return {
-                "health before": health,
-                "answered": dict(Counter(answer["by"] for answer in answers)),
-                "asked in vain": sum(not why.startswith("not asked") for why in passed),
-                "not asked": sum(why.startswith("not asked") for why in passed),
-                "teams": [answer["team"] for answer in answers],
-            }
+        def count_providers(answers: list[dict[str, Any]]) -> dict[str, Any]:
+            """Multi-provider setup: who answered, and how often a provider was passed over, with a call or without."""
+            reasons = []
+            for answer in answers:
+                reasons += answer["passed"].values()
+            spared = sum(reason.startswith("not asked") for reason in reasons)
+            by = dict(Counter(answer["by"] for answer in answers))
+            return {"answered by": by, "asked in vain": len(reasons) - spared, "not even asked": spared}
 
-        health, answers = check_health(), sort_ticket.expand(prompt=asked)
-        health >> answers
-        return count_providers(answers, health)
+        return count_providers(sort_ticket.expand(prompt=asked))
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def compare_ways(**context) -> str:
-        """No fallback: the same outage, and an answer for every ticket on one side."""
-        from llmkit.course import side_by_side
-
-        return side_by_side.table(context, bad_way="bad_way.sort_tickets", good_way="good_way.count_providers")
+    def compare_ways(bad: list[str] | None, good: dict[str, Any] | None, params: dict, **context) -> dict[str, Any]:
+        """No fallback: the same tickets and the same outage, and what each way paid and lost."""
+        good, tickets = good or {"answered by": {}}, params["tickets"]
+        rows = side_by_side.rows(context, bad_way="bad_way", good_way="good_way")
+        for row, kept in zip(rows, (len(bad or []), sum(good["answered by"].values())), strict=True):
+            row["lost"] = f"{tickets - kept} of {tickets} tickets ({row.pop('refused')} calls refused)"
+        verdict = f"The bad way lost {rows[0]['lost']}, the good way lost {rows[1]['lost']}."
+        return tables.logged(log, {"ways": rows, **good, "verdict": verdict})
 
     asked = write_prompts()
-    [bad_way(asked), good_way(asked)] >> compare_ways()
+    return compare_ways(bad_way(asked), good_way(asked))
 
 
 single_provider_antipattern()

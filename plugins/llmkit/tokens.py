@@ -188,24 +188,35 @@ def _fitting(texts: Sequence[str], cost: Any, left: int) -> list[str]:
 
 
 def compress(
-    text: str, max_tokens: int, embed: Embed, model: str = "gpt-4o-mini", *, language: str = "en"
+    text: str,
+    max_tokens: int,
+    embed: Embed,
+    model: str = "gpt-4o-mini",
+    *,
+    about: Sequence[str] = (),
+    language: str = "en",
 ) -> Shortened:
-    """The sentences that say most of ``text`` in ``max_tokens``, in their order (extractive: no word is changed).
+    """The sentences of ``text`` that matter most, in ``max_tokens`` and in their order (extractive: no word is changed).
 
-    Each next sentence is the one that brings the mean of those kept nearest to the mean of all (centroid-based
-    summarization, Radev et al., 2004, done greedily). ``similarity`` is ``likeness`` of what is kept to the whole. Raises
-    ``TokenBudgetExceeded`` when no sentence fits.
+    With ``about``, those that are most like one of these questions. Without, those that say most of the whole: each next
+    sentence is the one that brings the mean of those kept nearest to the mean of all (centroid-based summarization, Radev et
+    al., 2004, done greedily). ``similarity`` is ``likeness`` of what is kept to the whole; it says nothing about single facts.
+    Raises ``TokenBudgetExceeded`` when no sentence fits.
     """
     import numpy as np
 
     parts = [part for part in sentences(text, language) if part.strip()]
-    vectors = np.asarray(embed(parts), dtype=float)
+    vectors = np.asarray(embed([*(part.strip() for part in parts), *about]), dtype=float)
+    vectors, questions = vectors[: len(parts)], vectors[len(parts) :]
+    asked = cosine(vectors, questions).max(axis=1) if len(questions) else None
     kept: set[int] = set()
     left = set(range(len(parts)))
     while left:
-        total = vectors[sorted(kept)].sum(axis=0)
         candidates = sorted(left)
-        nearness = cosine(vectors[candidates] + total, [vectors.mean(axis=0)])[:, 0]
+        if asked is None:
+            nearness = cosine(vectors[candidates] + vectors[sorted(kept)].sum(axis=0), [vectors.mean(axis=0)])[:, 0]
+        else:
+            nearness = asked[candidates]
         best = candidates[int(nearness.argmax())]
         left.discard(best)
         if count(_join(parts, kept | {best}), model).upper <= max_tokens:
@@ -213,9 +224,8 @@ def compress(
     if not kept:
         raise TokenBudgetExceeded(f"no sentence fits into {max_tokens} tokens")
     short = _join(parts, kept)
-    return Shortened(
-        short, count(short, model).tokens, count(text, model).tokens, likeness(text, short, embed, language=language)
-    )
+    similarity = float(cosine([vectors[sorted(kept)].mean(axis=0)], [vectors.mean(axis=0)])[0, 0])
+    return Shortened(short, count(short, model).tokens, count(text, model).tokens, similarity)
 
 
 def likeness(text: str, other: str, embed: Embed, *, language: str = "en") -> float:
@@ -223,9 +233,22 @@ def likeness(text: str, other: str, embed: Embed, *, language: str = "en") -> fl
 
     By sentences, as an embedding model reads only the beginning of a long text.
     """
-    of = [[part for part in sentences(each, language) if part.strip()] or [" "] for each in (text, other)]
+    of = [[part.strip() for part in sentences(each, language) if part.strip()] or [" "] for each in (text, other)]
     vectors = list(embed([*of[0], *of[1]]))
     return float(cosine([_mean(vectors[: len(of[0])])], [_mean(vectors[len(of[0]) :])])[0, 0])
+
+
+def remembering(embed: Embed) -> Embed:
+    """``embed`` that asks for the vector of each text only once."""
+    known: dict[str, Sequence[float]] = {}
+
+    def remembered(texts: list[str]) -> list[Sequence[float]]:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, embed(new), strict=True))
+        return [known[text] for text in texts]
+
+    return remembered
 
 
 def _mean(vectors: Sequence[Sequence[float]]) -> list[float]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import os
+import itertools
+import json
 
-import psycopg2
 import pytest
 
 DAG = "114_01_02_ai_sdk_configuration"
 KEY = "keyless-needs-no-key"
+LIMITED = "call_at_a_rate"
 
 
 @pytest.fixture(scope="module")
@@ -14,88 +15,131 @@ def run(run_lesson):
     return run_lesson(DAG)
 
 
-def test_it_ends_as_the_outline_says(run):
-    assert run.state == "success", run.log[-3000:]
-
-
-@pytest.mark.checklist("114.1.2", "Configure provider connections")
-def test_it_tells_where_a_connection_was_found(run):
-    found = {c["conn_id"]: c["found in"] for c in run.xcoms["connections.find_connection"]}
-    assert found == {
-        "pydanticai_default": "Airflow's database",
-        "openai_default": "Airflow's database",
-        "llm_db": "environment",
+@pytest.fixture(scope="module")
+def other(run_lesson, settings):
+    """Both form fields with another value, and a connection of the environment whose provider fails each second request."""
+    connection = {
+        "conn_type": "pydanticai",
+        "host": f"{settings.keyless_url}/openai/v1",
+        "password": "keyless:fail=503@0.5,name=lesson-1-2",
+        "extra": {"model": "openai-chat:gpt-5-nano"},
     }
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AIRFLOW_CONN_PYDANTICAI_DEFAULT", json.dumps(connection))
+        return run_lesson(
+            DAG, per_minute=10, connections=["openai_default", "pydanticai_default", "no_such_connection"]
+        )
 
 
-def test_the_environment_wins_over_the_database(run_lesson, monkeypatch, settings):
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_OPENAI_DEFAULT",
-        '{"conn_type": "openai", "host": "http://127.0.0.1:9/v1", "password": "from-environment"}',
-    )
-    run = run_lesson(DAG, per_minute=31)
-    found = {c["conn_id"]: c for c in run.xcoms["connections.find_connection"]}
-    assert found["openai_default"]["found in"] == "environment"
-    assert found["openai_default"]["host"] == "http://127.0.0.1:9/v1"
-
-
-@pytest.mark.checklist("114.1.2", "API key management")
-def test_keys_are_masked_and_a_refused_key_is_not_tried_again(run):
-    assert "The key of pydanticai_default is ***" in run.log
-    assert KEY not in run.log
-    assert run.tasks["keys.use_wrong_key"] == "failed"
-    refused = [r for r in run.requests if r["status"] == 401]
-    assert len(refused) == 1, "a retry would be refused too"
-    assert "Incorrect API key provided" in run.log
-    assert run.xcoms["keys.explain_failure"]["state"] == "failed"
-
-
-@pytest.mark.checklist("114.1.2", "Default model settings")
-def test_the_connection_s_model_answers_unless_the_task_names_another(run):
-    models = {r["model"] for r in run.requests if r["status"] == 200}
-    assert models == {"gpt-4o-mini", "gpt-4o"}
-    (overridden,) = [r for r in run.requests if r["model"] == "gpt-4o"]
-    assert overridden["completion_tokens"] == 12
-    compared = run.xcoms["defaults.compare_answers"]
-    assert len(compared["openai-chat:gpt-4o-mini, no limit"]) > len(compared["openai-chat:gpt-4o, 12 tokens"])
-
-
-@pytest.mark.checklist("114.1.2", "Rate limiting configuration")
-def test_the_three_limits_are_set_and_the_limiter_counts(run, dagbag):
-    dag = dagbag.dags[DAG]
-    assert dag.get_task("limits.call_in_pool").pool == "llm_calls"
-    assert dag.get_task("limits.call_one_at_a_time").max_active_tis_per_dag == 1
-    for task_id in ("call_in_pool", "call_one_at_a_time", "call_at_a_rate"):
-        assert len(run.xcoms[f"limits.{task_id}"]) == 3, "a limit that lets nothing through is none"
-    # Each call is counted in the database, where every worker sees it.
-    first = min((r for r in run.requests if r["status"] == 200), key=lambda r: r["received_at"])
-    with (
-        psycopg2.connect(
-            host=os.environ["AIRFLOW_CONN_LLM_DB"].split("host=")[1].replace("%2F", "/"), user="postgres", dbname="llm"
-        ) as llm,
-        llm.cursor() as cursor,
-    ):
-        cursor.execute("SELECT refilled_at FROM llm_limits WHERE name = 'openai_chat:requests'")
-        # Three of 30 a minute: the quota is whole again six seconds after the first of them, at the earliest.
-        assert cursor.fetchone()[0] >= (first["received_at"] + 5) * 1_000_000
-
-
-def test_the_pool_of_the_lesson_exists(running_stack):
-    from airflow.models.pool import Pool
-
-    assert Pool.get_pool("llm_calls").slots == 2
-
-
-def test_the_ledger_knows_each_call_s_task(run):
-    from collections import Counter
-
+def starts(run) -> list[float]:
+    """When the requests of the limited task went out, by the ledger."""
     from llmkit import ledger
 
     with ledger.connect() as connection:
         rows = connection.execute(
-            "SELECT task_id, map_index, try_number FROM llm_calls WHERE run_id = %s", [run.run_id]
+            "SELECT extract(epoch FROM at)::float FROM llm_calls WHERE run_id = %s AND task_id = %s ORDER BY at",
+            [run.run_id, LIMITED],
         ).fetchall()
-    of_task = Counter(task_id for task_id, _, _ in rows)
-    assert of_task["limits.call_in_pool"] == 3 and of_task["keys.use_wrong_key"] == 1
-    assert {index for task_id, index, _ in rows if task_id == "limits.call_in_pool"} == {0, 1, 2}
-    assert {number for *_, number in rows} == {1}
+    return [at for (at,) in rows]
+
+
+def found_by(run) -> dict[str, str]:
+    return {row["id"]: row["found_by"] for row in run.xcoms["sum_up"]["connections"]}
+
+
+def calls(run) -> dict[tuple, int]:
+    return {(row["task"], row["model"], row["http_status"]): row["calls"] for row in run.xcoms["sum_up"]["calls"]}
+
+
+def test_it_ends_as_the_outline_says(run, other):
+    assert run.state == other.state == "success", run.log[-3000:]
+    assert {task for task, state in run.tasks.items() if state != "success"} == {"use_wrong_key"}
+
+
+@pytest.mark.checklist("114.1.2", "Configure provider connections")
+def test_it_tells_which_backend_of_airflow_has_a_connection(run, other):
+    database = "ExecutionAPISecretsBackend"
+    environment = "EnvironmentVariablesBackend"
+    assert found_by(run) == {"pydanticai_default": database, "openai_default": database, "llm_db": environment}
+    assert found_by(other) == {
+        "openai_default": database,
+        "pydanticai_default": environment,
+        "no_such_connection": "nobody",
+    }
+    (row,) = [row for row in run.xcoms["sum_up"]["connections"] if row["id"] == "pydanticai_default"]
+    assert row["type"] == "pydanticai"
+
+
+@pytest.mark.checklist("114.1.2", "Configure provider connections")
+def test_a_secrets_backend_is_asked_before_the_environment(run_lesson, monkeypatch, tmp_path):
+    from airflow.sdk import configuration
+
+    kept = tmp_path / "connections.json"
+    kept.write_text(json.dumps({"openai_default": {"conn_type": "openai", "host": "https://vault.example"}}))
+    monkeypatch.setenv("AIRFLOW_CONN_OPENAI_DEFAULT", json.dumps({"conn_type": "openai"}))
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND", "airflow.secrets.local_filesystem.LocalFilesystemBackend")
+    monkeypatch.setenv("AIRFLOW__SECRETS__BACKEND_KWARGS", json.dumps({"connections_file_path": str(kept)}))
+    # Airflow remembers backends for the life of a process.
+    monkeypatch.setattr(configuration, "_secrets_backend_cache", {})
+    run = run_lesson(DAG, connections=["openai_default"], per_minute=600)
+    assert found_by(run) == {"openai_default": "LocalFilesystemBackend"}
+
+
+@pytest.mark.checklist("114.1.2", "API key management")
+def test_a_key_is_masked_in_the_log(run):
+    assert "The key of pydanticai_default is ***" in run.log
+    assert KEY not in run.log
+
+
+@pytest.mark.checklist("114.1.2", "API key management")
+def test_a_refused_key_is_not_tried_again_and_a_busy_server_is(run, other):
+    assert run.tasks["use_wrong_key"] == "failed"
+    assert [request["status"] for request in run.requests].count(401) == 1
+    assert "Incorrect API key provided" in run.log
+    assert calls(run)["use_wrong_key", "gpt-4o-mini", 401] == 1
+    assert len(starts(other)) > 2, "a 503 is worth another try"
+
+
+@pytest.mark.checklist("114.1.2", "Default model settings")
+def test_the_connection_s_model_answers_unless_the_task_names_another(run, other):
+    answered = {request["asked"]["max_tokens"]: request for request in run.requests if request["status"] == 200}
+    by_default = next(r for r in run.requests if r["status"] == 200 and r["asked"]["max_tokens"] is None)
+    assert by_default["model"] == "gpt-4o-mini" and by_default["asked"]["temperature"] is None
+    (overridden,) = [r for r in run.requests if r["model"] == "gpt-4o"]
+    assert (overridden["asked"]["temperature"], overridden["asked"]["max_tokens"]) == (0.0, 4)
+    assert set(answered) == {None, 4}
+    assert calls(run)["ask_with_defaults", "gpt-4o-mini", 200] == 1
+    assert calls(run)["ask_with_overrides", "gpt-4o", 200] == 1
+    assert calls(other)["ask_with_defaults", "gpt-5-nano", 200] == 1
+    assert calls(other)["ask_with_overrides", "gpt-4o", 200] == 1
+
+
+@pytest.mark.checklist("114.1.2", "Rate limiting configuration")
+def test_requests_are_as_far_apart_as_the_form_says(run, other):
+    for done, seconds in ((run, 1), (other, 6)):
+        gaps = [later - earlier for earlier, later in itertools.pairwise(starts(done))]
+        assert gaps and min(gaps) >= seconds - 0.15
+        assert done.xcoms["sum_up"]["seconds_between_calls"] == pytest.approx(min(gaps), abs=0.06)
+
+
+@pytest.mark.checklist("114.1.2", "Rate limiting configuration")
+def test_each_request_takes_a_turn_also_those_that_repeat_a_failed_one(run, other):
+    assert len(starts(run)) == 2 < len(starts(other))
+    for done in (run, other):
+        assert done.log.count("limit lesson_114_1_2: waited") == len(starts(done))
+
+
+@pytest.mark.checklist("114.1.2", "Rate limiting configuration")
+def test_airflow_s_own_limits_are_set(dagbag):
+    from airflow.models.pool import Pool
+
+    task = dagbag.dags[DAG].get_task(LIMITED)
+    assert task.pool == "llm_calls" and Pool.get_pool("llm_calls").slots == 2
+    assert task.max_active_tis_per_dag == 1
+
+
+def test_the_run_s_result_is_short(run):
+    result = run.xcoms["sum_up"]
+    rows = [*result["connections"], *result["calls"]]
+    assert len(rows) <= 8
+    assert max(len(str(cell)) for row in rows for cell in row.values()) <= 60

@@ -75,7 +75,7 @@ def test_text_reason_and_tokens_are_the_provider_s(run, other):
 @pytest.mark.checklist("114.1.3", "Handle response")
 def test_an_answer_that_ran_out_of_tokens_is_not_ready(run, other):
     assert run.xcoms["handle_response"]["status"] == "ready"
-    assert run.xcoms["handle_response"]["draft"]
+    assert run.xcoms["handle_response"]["draft_text"]
     cut = other.xcoms["handle_response"]
     assert cut["status"] == "cut_off" and cut["output_tokens"] == 8
     assert "run it again" in cut["next_step"]
@@ -103,7 +103,7 @@ def test_the_finish_reason_decides(text, reason, status, scripted):
 
 def test_the_run_s_result_is_short(run):
     result = run.xcoms["handle_response"]
-    assert set(result) == {"status", "finish_reason", "output_tokens", "next_step", "draft"}
+    assert set(result) == {"status", "finish_reason", "output_tokens", "next_step", "draft_text"}
     assert max(len(str(value)) for value in result.values()) <= 60
 
 

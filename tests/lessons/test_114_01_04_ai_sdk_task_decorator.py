@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 DAG = "114_01_04_ai_sdk_task_decorator"
+STEPS = ["write_outline", "write_draft", "polish_draft"]
+FACTS = ["The Lyra reading lamp costs 49 EUR.", "It {{ 6 * 7 }} never flickers."]
 
 
 @pytest.fixture(scope="module")
@@ -10,44 +12,77 @@ def run(run_lesson):
     return run_lesson(DAG)
 
 
-def test_it_ends_as_the_outline_says(run):
-    assert run.state == "success", run.log[-3000:]
+@pytest.fixture(scope="module")
+def other(run_lesson):
+    """Each form field with another value."""
+    return run_lesson(DAG, facts=FACTS, tone="formal", temperature=0.9)
+
+
+def sent(run) -> list[str]:
+    """What the model was told in each step, in their order."""
+    assert len(run.requests) == 3, run.log[-2000:]
+    return [request["asked"]["messages"][-1]["text"] for request in run.requests]
+
+
+def settings_of(run) -> list[tuple]:
+    asked = [request["asked"] for request in run.requests]
+    return [(step["temperature"], step["max_tokens"], step["seed"]) for step in asked]
+
+
+def test_it_ends_as_the_outline_says(run, other):
+    assert run.state == other.state == "success", run.log[-3000:]
     assert set(run.tasks.values()) == {"success"}
 
 
 @pytest.mark.checklist("114.1.4", "Use @task.llm decorator")
-def test_the_outline_is_typed(run, dagbag):
-    outline = run.xcoms["write_outline"]
-    assert set(outline) == {"headline", "points"}
-    assert outline["headline"].strip() and 2 <= len(outline["points"]) <= 4
-    for task_id in ("write_outline", "write_draft", "polish"):
+def test_a_function_that_returns_a_prompt_becomes_a_typed_task(run, other, dagbag):
+    for done, facts in ((run, ["without a sound", "oak from Norway", "399 EUR"]), (other, FACTS)):
+        assert all(fact in sent(done)[0] for fact in facts)
+        outline = done.xcoms["write_outline"]
+        assert set(outline) == {"headline", "points"}
+        assert outline["headline"].strip() and 2 <= len(outline["points"]) <= 4
+        # The SDK offers the type as a function that the model has to call.
+        (function,) = done.requests[0]["asked"]["tools"]
+        assert set(function["parameters"]["properties"]) == {"headline", "points"}
+        assert not done.requests[1]["asked"]["tools"] and not done.requests[2]["asked"]["tools"]
+    for task_id in STEPS:
         assert dagbag.dags[DAG].get_task(task_id).custom_operator_name == "@task.llm"
 
 
 @pytest.mark.checklist("114.1.4", "Configure model parameters")
-def test_each_step_has_the_settings_of_its_prompt(run, dagbag):
-    dag = dagbag.dags[DAG]
-    settings = {t: dag.get_task(t).model_settings for t in ("write_outline", "write_draft", "polish")}
-    assert settings["write_draft"] == {"temperature": 0.3, "max_tokens": 140}
-    assert settings["write_outline"]["temperature"] == settings["polish"]["temperature"] == 0.0
-    for request, limit in zip(run.requests, (120, 140, 90), strict=True):
-        assert request["completion_tokens"] <= limit
+def test_each_step_is_asked_with_its_own_settings(run, other):
+    assert settings_of(run) == [(0.0, 120, None), (0.3, 60, 7), (0.0, 40, None)]
+    assert settings_of(other) == [(0.0, 120, None), (0.9, 60, 7), (0.0, 40, None)]
 
 
 @pytest.mark.checklist("114.1.4", "Template prompts with Jinja")
-def test_templates_loop_and_branch(run, run_lesson):
-    shown = run.xcoms["show_prompts"]
-    for point in run.xcoms["write_outline"]["points"]:
-        assert f"- {point}" in shown["draft_announcement"]
-    assert "contractions" not in shown["polish_announcement"]
-    formal = run_lesson(DAG, tone="formal").xcoms["show_prompts"]
-    assert "Do not use contractions." in formal["polish_announcement"]
+def test_templates_loop_and_branch(run, other):
+    for done in (run, other):
+        for point in done.xcoms["write_outline"]["points"]:
+            assert f"\n- {point}" in sent(done)[1]
+    assert "Do not use contractions." not in sent(run)[2]
+    assert "Do not use contractions." in sent(other)[2]
+    assert "{{ 6 * 7 }}" in sent(other)[0], "a fact is no template"
 
 
 @pytest.mark.checklist("114.1.4", "Chain LLM tasks")
-def test_each_step_reads_the_one_before(run):
-    headline = run.xcoms["write_outline"]["headline"]
-    assert headline in run.xcoms["show_prompts"]["draft_announcement"]
-    assert run.xcoms["write_draft"].strip()[:40] in run.xcoms["show_prompts"]["polish_announcement"]
-    assert run.xcoms["publish"] == f"# {headline}\n\n{run.xcoms['polish']}"
-    assert len(run.requests) == 3
+def test_each_step_reads_the_answer_before_it(run, other):
+    for done in (run, other):
+        assert done.xcoms["write_outline"]["points"][0] in sent(done)[1]
+        assert done.xcoms["write_draft"].strip() in sent(done)[2]
+        result = done.xcoms["publish"]
+        assert done.xcoms["write_outline"]["headline"].startswith(result["headline"].removesuffix(" …"))
+        assert " ".join(done.xcoms["polish_draft"].split()).startswith(result["text"].removesuffix(" …"))
+
+
+@pytest.mark.checklist("114.1.4", "Chain LLM tasks")
+def test_the_tokens_of_each_step_are_those_that_the_provider_counted(run, other):
+    for done in (run, other):
+        rows = done.xcoms["publish"]["steps"]
+        assert [row["step"] for row in rows] == STEPS
+        for row, request in zip(rows, done.requests, strict=True):
+            assert row["calls"] == 1
+            assert (row["input_tokens"], row["output_tokens"]) == (
+                request["prompt_tokens"],
+                request["completion_tokens"],
+            )

