@@ -3,7 +3,8 @@
 
 The shop Lumen & Oak wants a first draft of a reply for every customer message. This is the smallest pipeline that does it: a
 prompt goes in, an answer comes out, and the last task decides what happens with it. An answer is not always a usable text. It
-can be cut off, refused by the provider's filter, or empty. The provider says which in the *finish reason*, so no task has to guess.
+can be cut off, refused by the provider's filter, or empty. The provider's *finish reason* says whether an answer was cut off or
+refused. Whether it is empty, you see in the text. No task has to guess from the words.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,12 +14,15 @@ can be cut off, refused by the provider's filter, or empty. The provider says wh
 | Handle response | `handle_response` |
 
 **Try it**: press *Trigger*. When the run is done, open the task `handle_response` and look at *Storage → XCom*: the status is `ready`.
-Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens, and the status is `cut_off`. The prompt is the XCom of
-`write_prompt`, the whole answer of the provider is the XCom of `ask_model`.
+Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens, and the status is `cut_off`. The prompt is the
+XCom of `write_prompt`. The answer, in pydantic-ai's form for all providers, is the XCom of `ask_model`. The whole draft is the
+XCom of `retrieve_completion`.
 
 **You should see** (offline):
 
 - status: ready
+- next_step: a colleague checks the draft and sends it
+- draft_begins: We're sorry to hear that something is wrong with your …
 - finish_reason: stop
 - output_tokens: 38
 - next_step: a colleague checks the draft and sends it
@@ -27,7 +31,8 @@ Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens,
 **SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
 looks like a whole one. This lesson uses the same
 [hook](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html) and sends one
-[direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. It has the same values for every provider.
+[direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. pydantic-ai gives the reason
+the same values for every provider. A server that sends no reason counts as "stop": pydantic-ai fills it in.
 
 **In production**: set `max_tokens` on every call and an `execution_timeout` on every task. For a reasoning model, `max_tokens` also
 counts the thinking. A model can also decline in plain words, with the finish reason `stop`; no field tells you that. Where it
@@ -77,10 +82,10 @@ NEXT_STEPS = {
             minLength=1,
         ),
         "max_tokens": Param(
-            60,
+            200,
             type="integer",
             title="Longest answer",
-            description="Tokens, 1 to 500. A small value cuts the answer off.",
+            description="Tokens, 1 to 500. With a small value the answer is cut off.",
             minimum=1,
             maximum=500,
         ),
@@ -121,7 +126,7 @@ def basic_llm_task() -> Any:
 
     @task
     def handle_response(completion: dict[str, Any]) -> dict[str, Any]:
-        """Handle response: the finish reason decides what happens next; the words of the text do not."""
+        """Handle response: the finish reason decides, and whether there is a text at all; its words do not."""
         match completion["finish_reason"]:
             case "stop":
                 status = "ready" if completion["text"] else "empty"
@@ -130,14 +135,14 @@ def basic_llm_task() -> Any:
             case "content_filter":
                 status = "refused"
             case _:
-                # A new or missing reason is never sent to a customer.
+                # A reason that the SDK does not know arrives as None.
                 status = "unknown"
         result = {
             "status": status,
             "finish_reason": completion["finish_reason"],
             "output_tokens": completion["output_tokens"],
             "next_step": NEXT_STEPS[status],
-            "draft_text": textwrap.shorten(completion["text"], 60, placeholder=" …"),
+            "draft_begins": textwrap.shorten(completion["text"], 60, placeholder=" …"),
         }
         return tables.logged(log, result)
 

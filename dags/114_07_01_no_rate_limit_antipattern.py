@@ -1,10 +1,11 @@
 """
 # 114.7.1 No Rate Limit Handling
 
-This run is expected to end *failed*. Fourteen letters meet a quota of ten requests a minute. The bad way is what many people write:
-the SDK as it comes, in eight threads. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so long, and all
-threads come back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays for the first letters
-again. The good way asks with the same SDK in as many threads, but each request first waits for its turn.
+This run is expected to end *failed*. Sixteen letters meet a quota of ten requests a minute. The bad way is what many people write:
+the SDK as it comes, with a thread for each letter. The provider answers HTTP 429 with a time to wait, the SDK waits exactly so
+long, and all threads come back at the same moment. After two retries the SDK gives up, the task fails, and its retry pays once
+more for letters that were answered. The good way asks with the same SDK, in two tasks with a thread for each letter, but each
+request first waits for its turn.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -20,24 +21,25 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-| way      |   calls |   tokens |      usd |   seconds | lost                                |
-|:---------|--------:|---------:|---------:|----------:|:------------------------------------|
-| bad_way  |      44 |     2484 | 0.000386 |         8 | 14 of 14 answers (21 calls refused) |
-| good_way |      15 |     1513 | 0.000236 |       3.1 | 0 of 14 answers (1 calls refused)   |
+|      usd | way      | lost             |   calls |   tokens |   refused |   seconds |
+|---------:|:---------|:-----------------|--------:|---------:|----------:|----------:|
+| 0.000402 | bad_way  | 16 of 16 answers |      54 |     2585 |        30 |      13.7 |
+| 0.000269 | good_way | 0 of 16 answers  |      16 |     1727 |         0 |       3.7 |
 
+- verdict: The bad way paid 0.000402 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 - ask_again_later: answered in try 2
 - verdict: The bad way paid 0.000386 USD and lost 14 of 14 answers (21 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (1 calls refused).
 
-**SDK or own code?** OpenAI's SDK retries twice and obeys `Retry-After`, but each client on its own and without jitter. Airflow's
-`ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
+**SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
+jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
 policy](https://airflow.apache.org/docs/apache-airflow/3.3.0/_modules/airflow/example_dags/example_retry_policy.html) that reads the
 header. Nothing in either shares a quota among workers; `llmkit.limits` does.
 
 **In production**: a [pool](https://airflow.apache.org/docs/apache-airflow/stable/administration-and-deployment/pools.html) bounds
 how many tasks run; a task with eight threads makes eight calls in one slot. The limiter bounds how many calls start, for all
-workers together. Let a task keep what it has: smaller batches lose less. Offline a minute lasts six seconds. With a real key set *A
-minute* to 60 and *Requests a minute* to your account's limit; fourteen letters may well fit into it, and then both ways succeed.
-Batch APIs have quotas of their own and cost half.
+workers together. Let a task keep what it has: smaller batches lose less. An empty account is a 429 too, and no wait helps there.
+Offline a minute lasts six seconds. With a real key an ordinary quota refuses nothing here: both ways succeed, and the run ends
+success. Leave the three connections of this lesson offline. Batch APIs have quotas of their own and cost half.
 
 **Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [7.2 Unbounded Token Usage](114_07_02_unbounded_tokens_antipattern.py)
 """
@@ -60,7 +62,9 @@ from llmkit.limits import RateLimit, retry_after
 
 log = logging.getLogger(__name__)
 TICKETS = Path(__file__).parents[1] / "include" / "data" / "tickets.json"
-THREADS = 8
+FITS = "4 to 24. More than 10 do not fit into the quota."
+GOOD = "What the good way's limiter lets through, 5 or more; the provider's quota stays at 10."
+MINUTE = "Seconds, 1 to 60: the minute that the limiter counts by."
 
 
 def letters(params: dict) -> list[str]:
@@ -77,11 +81,13 @@ def ask(client: Any, letter: str) -> str:
 
 
 class WaitAsAsked(RetryPolicy):
-    """Airflow's retry waits as long as the provider asks, or twice as long each time; and up to half of it more."""
+    """Waits as long as the provider asks. If it names no time, the wait doubles with each try. Jitter adds up to half."""
 
     def evaluate(self, exception: BaseException, try_number: int, *args: object, **kwargs: object) -> RetryDecision:
         if getattr(exception, "status_code", None) != 429:
             return RetryDecision.default()
+        if getattr(exception, "code", None) == "insufficient_quota":
+            return RetryDecision.fail("the account has no credit left")
         asked = retry_after(exception.response.headers)
         seconds = 2.0**try_number if asked is None else asked
         # Jitter: clients that were refused at the same moment must not come back at the same moment.
@@ -94,11 +100,11 @@ class WaitAsAsked(RetryPolicy):
     doc_md=__doc__,
     max_active_runs=1,
     tags=["reference", "anti-pattern", "intermediate", "failure"],
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=4), "execution_timeout": timedelta(minutes=5)},
     params={
-        "letters": Param(14, type="integer", minimum=4, maximum=48, title="Letters", description="4 to 48; 10 fit."),
-        "per_minute": Param(10, type="integer", minimum=2, title="Requests a minute", description="For the good way."),
-        "minute": Param(6, type="number", minimum=1, maximum=60, title="A minute", description="In seconds, 1 to 60."),
+        "letters": Param(16, type="integer", minimum=4, maximum=24, title="Letters", description=FITS),
+        "per_minute": Param(10, type="integer", minimum=5, title="Requests a minute", description=GOOD),
+        "minute": Param(6, type="number", minimum=1, maximum=60, title="A minute", description=MINUTE),
     },
 )
 def no_rate_limit_antipattern() -> XComArg:
@@ -106,10 +112,10 @@ def no_rate_limit_antipattern() -> XComArg:
     def bad_way() -> XComArg:
         @task(on_failure_callback=side_by_side.last_line("no answer was kept"))
         def call_at_once(params: dict) -> list[str]:
-            """API errors and retries: eight threads are refused, wait equally long, and are refused again, until one gives up."""
-            client = OpenAIHook(conn_id="openai_quota_one").conn
-            with ThreadPoolExecutor(THREADS) as threads:
-                return list(threads.map(partial(ask, client), letters(params)))
+            """API errors and retries: threads are refused, wait equally long, and are refused again, until one gives up."""
+            client, batch = OpenAIHook(conn_id="openai_quota_one").conn, letters(params)
+            with ThreadPoolExecutor(len(batch)) as threads:
+                return list(threads.map(partial(ask, client), batch))
 
         @task
         def publish_answers(answers: list[str]) -> None:
@@ -122,7 +128,7 @@ def no_rate_limit_antipattern() -> XComArg:
     def good_way() -> XComArg:
         @task
         def deal_letters(params: dict) -> list[list[str]]:
-            """Proper rate limiting: two batches for two workers; one that fails loses only its own answers."""
+            """Proper rate limiting: two batches for two workers, who share one quota."""
             return [letters(params)[0::2], letters(params)[1::2]]
 
         @task(pool="llm_calls")
@@ -130,7 +136,7 @@ def no_rate_limit_antipattern() -> XComArg:
             """Proper rate limiting: each request, also a retry of the SDK, waits for its turn among all workers' requests."""
             limit = RateLimit("lesson 114.7.1", params["per_minute"], minute=params["minute"])
             client = OpenAIHook(conn_id="openai_quota_two").conn.with_options(http_client=limit.http_client())
-            with ThreadPoolExecutor(THREADS) as threads:
+            with ThreadPoolExecutor(len(batch)) as threads:
                 return list(threads.map(partial(ask, client), batch))
 
         return call_in_turn.expand(batch=deal_letters())
@@ -142,14 +148,14 @@ def no_rate_limit_antipattern() -> XComArg:
         return {"team": ask(client, letters(params)[0]), "tries": context["ti"].try_number}
 
     @task(trigger_rule=TriggerRule.ALL_DONE)
-    def compare_ways(bad: list | None, good: list[list], again: dict, params: dict, **context) -> dict:
+    def compare_ways(bad: list | None, good: list[list], again: dict | None, params: dict, **context) -> dict:
         """Cost explosion risks: the same letters and the same quota, and what each way paid and kept."""
         rows, wanted = side_by_side.rows(context, bad_way="bad_way", good_way="good_way"), params["letters"]
         for row, kept in zip(rows, (len(bad or []), sum(map(len, good))), strict=True):
-            row["lost"] = f"{wanted - kept} of {wanted} answers ({row.pop('refused')} calls refused)"
+            row["lost"] = f"{wanted - kept} of {wanted} answers"
         verdict = "The bad way paid {0[usd]:.6f} USD and lost {0[lost]}. The good way paid {1[usd]:.6f} USD and lost {1[lost]}."
-        facts = {"ask_again_later": f"answered in try {again['tries']}", "verdict": verdict.format(*rows)}
-        return tables.logged(log, {"ways": rows, **facts})
+        tried = f"answered in try {again['tries']}" if again else "not answered"
+        return tables.logged(log, {"ways": rows, "ask_again_later": tried, "verdict": verdict.format(*rows)})
 
     return compare_ways(bad_way(), good_way(), ask_again_later())
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import shutil
 
 import pytest
 
@@ -69,19 +71,36 @@ def test_values_come_from_a_task_and_from_the_form(run, other):
 
 @pytest.mark.checklist("114.4.1", "Dynamic variable injection")
 def test_bad_values_fail_before_any_call(run):
-    refused = run.xcoms["refuse_bad_values"]
+    tried = run.xcoms["refuse_bad_values"]
+    assert tried["tried"] == len(tried["errors"]) == 4 and tried["hostile stayed text"]
     reasons = {
         "missing": "needs a value for: order",
         "misspelled": "does not declare: qestion",
         "of a wrong type": "not of type 'object'",
         "not in the list": "'rude' is not one of",
-        "hostile": "stayed text",
     }
     for why, reason in reasons.items():
-        assert reason in refused.get(why, "was accepted"), why
+        assert reason in tried["errors"].get(why, "was accepted"), why
     found = run.xcoms["report_templates"]
     assert (found["bad values refused"], found["a hostile question"]) == ("4 of 4", "stayed text")
     assert found["calls to a model"] == len(run.requests) == 1
+
+
+@pytest.mark.checklist("114.4.1", "Dynamic variable injection")
+def test_an_order_without_a_status_stops_the_run_before_any_call(settings, run_dag, tmp_path):
+    include = settings.dags.parent / "include"
+    data = tmp_path / "include" / "data"
+    data.mkdir(parents=True)
+    orders = json.loads((include / "data" / "orders.json").read_text())
+    for order in orders:
+        del order["status"]
+    (data / "orders.json").write_text(json.dumps(orders))
+    (tmp_path / "dags").mkdir()
+    shutil.copy(settings.dags / f"{DAG}.py", tmp_path / "dags")
+    run = run_dag(tmp_path / "dags", DAG)
+    assert run.state == "failed" and "'status' is a required property" in run.log
+    assert (run.tasks["render_prompt"], run.tasks["write_update"]) == ("failed", "upstream_failed")
+    assert run.requests == [], "nothing was paid"
 
 
 @pytest.mark.checklist("114.4.1", "Template inheritance")
