@@ -19,10 +19,10 @@ Trigger it again with *Longest answer* set to 8. The model stops after 8 tokens,
 **You should see** (offline):
 
 - status: ready
-- next_step: a colleague checks the draft and sends it
-- draft_text: We're sorry to hear that something is wrong with your …
 - finish_reason: stop
 - output_tokens: 38
+- next_step: a colleague checks the draft and sends it
+- draft_text: We're sorry to hear that something is wrong with your …
 
 **SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
 looks like a whole one. This lesson uses the same
