@@ -18,17 +18,17 @@ line `apache-airflow-providers-nope` added to *Packages*: `check_installation` f
 
 **You should see** (offline):
 
-- by_hand: { "team": { "urgent_message": "We cannot wait till …
-- with_sdk: team support, urgent yes
 - @task.llm: one prompt, one answer: text or data
-- @task.agent: the model calls tools until it has an answer
-- @task.llm_sql: a question becomes an SQL query, which is not run
-- @task.llm_batch: many prompts as one cheaper job of the provider
-- model_providers: 29
 - @task.llm_branch: the model picks the task that runs next
-- by_hand_is_valid: no
 - @task.llm_file_analysis: one question about files, pictures or PDFs
+- @task.llm_sql: a question becomes an SQL query, which is not run
 - @task.llm_schema_compare: differences between the schemas of two sources
+- @task.llm_batch: many prompts as one cheaper job of the provider
+- @task.agent: the model calls tools until it has an answer
+- model_providers: 29
+- by_hand: { "team": { "urgent_message": "We cannot wait till …
+- by_hand_is_valid: no
+- with_sdk: team support, urgent yes
 
 **SDK or own code?** All SDK. There is a decorator for each kind of work, from one prompt to agents; `show_purpose` lists them, and the
 documentation says [which to choose](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/). OpenAI's own SDK

@@ -31,7 +31,7 @@ Set `AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names
 | call_at_a_rate     | gpt-4o-mini |           200 |       2 |
 | use_wrong_key      | gpt-4o-mini |           401 |       1 |
 
-- seconds_between_calls: 8.2
+- seconds_between_calls: 1.2
 
 **SDK or own code?** Keys, models and retries are the SDK's: [connections](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html),
 [secrets backends](https://airflow.apache.org/docs/apache-airflow/stable/security/secrets/secrets-backend/index.html), `ExceptionRetryPolicy`. Airflow has

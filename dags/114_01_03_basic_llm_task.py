@@ -21,8 +21,6 @@ XCom of `retrieve_completion`.
 **You should see** (offline):
 
 - status: ready
-- next_step: a colleague checks the draft and sends it
-- draft_begins: We're sorry to hear that something is wrong with your …
 - finish_reason: stop
 - output_tokens: 38
 - next_step: a colleague checks the draft and sends it
