@@ -127,11 +127,14 @@ def test_the_text_is_cached_once_and_the_sum_counts_the_dearer_write(contract, n
         "Note the monthly_rent.", "Note the deposit.", "Note the notice_months.",
     ]  # fmt: skip
     assert len({part[0]["text"] for part in parts}) == 1 and "## 3 Rent" in parts[0][0]["text"]
-    assert all(part[0]["cache_control"] == {"type": "ephemeral"} for part in parts)
+    assert all(part[0].get("cache_control") == {"type": "ephemeral"} for part in parts)
     found, whole = contract.result, contract.result["tokens billed"]
-    assert 2 / 3 * whole * 0.9 < found["from the cache"] < 2 / 3 * whole
-    # One third written at 1.25 times the price, two thirds read at a tenth: below 0.6 of it, and above 0.4.
-    assert 0.4 < found["USD"] / found["USD without cache and batch"] < 0.6
+    # Two of three calls read the text from the cache; all three where another run wrote it less than five minutes ago.
+    assert 0.6 * whole < found["from the cache"] < whole
+    warm = found["from the cache"] > 2 / 3 * whole
+    # One third is written at 1.25 times the price, two thirds are read at a tenth of it.
+    low, high = (0.1, 0.4) if warm else (0.4, 0.6)
+    assert low < found["USD"] / found["USD without cache and batch"] < high
     assert note.result["from the cache"] == run.result["from the cache"] == 0
     assert note.result["USD"] == note.result["USD without cache and batch"] > 0
     assert run.result["USD"] == pytest.approx(run.result["USD without cache and batch"] / 2, abs=2e-6)
