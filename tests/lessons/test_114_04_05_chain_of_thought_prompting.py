@@ -112,7 +112,9 @@ def test_your_own_order_is_asked_and_has_no_known_total(scripted):
 def test_steps_are_typed_and_prose_is_left_out(scripted):
     text = "Let me think. Step 1: 3 * 4 = 12, so\nStep 2: 12 + 2 = 14!\nAnswer: 14 EUR"
     run, _ = scripted({(HOOKS, 0): text}, tries=1)
-    (chain,) = [sample[0] for sample in run.xcoms["reason_in_steps"] if sample[0]["valid"]]
+    valid = [sample[0] for sample in run.xcoms["reason_in_steps"] if sample[0]["valid"]]
+    assert len(valid) == 1, "the chain of the one seed whose text has steps"
+    (chain,) = valid
     assert chain["steps"] == [
         {"left": 3, "operation": "*", "right": 4, "result": 12},
         {"left": 12, "operation": "+", "right": 2, "result": 14},
