@@ -1,4 +1,4 @@
-"""Print the figures; ``python -m bench stack`` adds those of the whole stack and a longer load, which take ten minutes."""
+"""Print the figures; ``python -m bench stack`` adds those of the whole stack and a longer load, which take ten minutes more."""
 
 from __future__ import annotations
 
@@ -96,10 +96,28 @@ def qualities(client: httpx.Client) -> None:
     for title, data in (("quality", quality.DATA), ("quality, held out", quality.HELD_OUT)):
         scores = quality.classification(client, data)
         total = quality.total_of(scores, "classification")
-        for score in (*scores, total, quality.fields(client, data), quality.tools(client, data)):
+        found = (
+            *scores,
+            total,
+            *quality.choices(client, data),
+            quality.fields(client, data),
+            quality.tools(client, data),
+        )
+        for score in found:
             say(f"{title}: {score.name}: {score.right} of {score.total} = {score.share:.1%}")
             for wrong in score.wrong if "-v" in sys.argv else ():
                 say(f"    {wrong}")
+
+
+def course() -> None:
+    """How long every lesson takes, in one process."""
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", "stack", "course"], cwd=REPO, capture_output=True, text=True, check=False
+    )
+    seconds, lessons = time.monotonic() - began, len(list((REPO / "dags").glob("*.py")))
+    ended = next((line for line in done.stdout.splitlines() if "ended as expected" in line), "it did not end")
+    say(f"make course: {seconds:.0f} s, {seconds / lessons:.1f} s a lesson (bar: 3.6); {ended}")
 
 
 def main() -> int:
@@ -111,6 +129,7 @@ def main() -> int:
         loads(settings.keyless_url, 10_000 if "stack" in sys.argv else 1_000)
         parses()
         qualities(client)
+        course()
     if "stack" in sys.argv:
         from bench import stack
 

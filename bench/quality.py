@@ -109,6 +109,24 @@ def tools(client: httpx.Client, data: Path = DATA) -> Score:
     return Score("tools", total - len(wrong), total, tuple(wrong))
 
 
+def choices(client: httpx.Client, data: Path = DATA) -> list[Score]:
+    """Prompts that ask for one of a few words get one of them; prompts that only sound so get prose, no words of the prompt."""
+    prompts = yaml.safe_load((data / "choices.yaml").read_text())
+    labels, prose = [], []
+    for case in prompts["choices"]:
+        got = _chat(client, [{"role": "user", "content": case["prompt"]}], max_tokens=16)["content"]
+        if got not in case["options"]:
+            labels.append(f"{case['prompt'][:60]!r} → {got!r}")
+    for prompt in prompts["open"]:
+        got = _chat(client, [{"role": "user", "content": prompt}], max_tokens=16)["content"]
+        if got.strip(" .!\n").lower() in prompt.lower():
+            prose.append(f"{prompt[:60]!r} → {got!r}")
+    return [
+        Score("one of a few words", len(prompts["choices"]) - len(labels), len(prompts["choices"]), tuple(labels)),
+        Score("open prompts", len(prompts["open"]) - len(prose), len(prompts["open"]), tuple(prose)),
+    ]
+
+
 def total_of(scores: list[Score], name: str) -> Score:
     """Several scores as one."""
     return Score(

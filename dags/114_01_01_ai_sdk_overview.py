@@ -12,27 +12,23 @@ the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its fore
 | Core abstractions (models, prompts) | `write_prompt`, `ask_with_sdk` |
 | Supported LLM providers | `list_providers` |
 
-**Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`: both ways sent the same prompt.
-`list_providers` has the names of all providers. Trigger it again with the line `apache-airflow-providers-nope` added to *Packages*:
-`check_installation` fails at once, its log says what to install, and nothing is sent to a model.
+**Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`. Both ways sent the same prompt;
+by hand, it needs one more sentence that names the format. `list_providers` has the names of all providers. Trigger it again with the
+line `apache-airflow-providers-nope` added to *Packages*: `check_installation` fails at once, and its log says what to install.
 
 **You should see** (offline):
 
 - by_hand: { "team": { "urgent_message": "We cannot wait till …
 - with_sdk: team support, urgent yes
-
-| decorator                | what_it_is_for                                    |
-|:-------------------------|:--------------------------------------------------|
-| @task.llm                | one prompt, one answer: text or data              |
-| @task.llm_branch         | the model picks the task that runs next           |
-| @task.llm_file_analysis  | one question about files, pictures or PDFs        |
-| @task.llm_sql            | a question becomes an SQL query, which is not run |
-| @task.llm_schema_compare | differences between the schemas of two sources    |
-| @task.llm_batch          | many prompts as one cheaper job of the provider   |
-| @task.agent              | the model calls tools until it has an answer      |
-
+- @task.llm: one prompt, one answer: text or data
+- @task.agent: the model calls tools until it has an answer
+- @task.llm_sql: a question becomes an SQL query, which is not run
+- @task.llm_batch: many prompts as one cheaper job of the provider
 - model_providers: 29
+- @task.llm_branch: the model picks the task that runs next
 - by_hand_is_valid: no
+- @task.llm_file_analysis: one question about files, pictures or PDFs
+- @task.llm_schema_compare: differences between the schemas of two sources
 
 **SDK or own code?** All SDK. There is a decorator for each kind of work, from one prompt to agents; `show_purpose` lists them, and the
 documentation says [which to choose](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/). OpenAI's own SDK
@@ -60,18 +56,18 @@ from llmkit import prompts, tables
 
 log = logging.getLogger(__name__)
 
-CONN_ID = "pydanticai_default"
 PACKAGES = ["apache-airflow-providers-common-ai", "apache-airflow-providers-openai", "pydantic-ai-slim"]
 QUESTION = "Our standing desk arrived with a broken motor and we need it for tomorrow's fair. Who should handle this?"
 
-USES = {  # of the SDK's decorators
-    "llm": "one prompt, one answer: text or data",
-    "llm_branch": "the model picks the task that runs next",
-    "llm_file_analysis": "one question about files, pictures or PDFs",
-    "llm_sql": "a question becomes an SQL query, which is not run",
-    "llm_schema_compare": "differences between the schemas of two sources",
-    "llm_batch": "many prompts as one cheaper job of the provider",
-    "agent": "the model calls tools until it has an answer",
+# What each decorator of the SDK is for.
+DECORATORS = {
+    "@task.llm": "one prompt, one answer: text or data",
+    "@task.llm_branch": "the model picks the task that runs next",
+    "@task.llm_file_analysis": "one question about files, pictures or PDFs",
+    "@task.llm_sql": "a question becomes an SQL query, which is not run",
+    "@task.llm_schema_compare": "differences between the schemas of two sources",
+    "@task.llm_batch": "many prompts as one cheaper job of the provider",
+    "@task.agent": "the model calls tools until it has an answer",
 }
 
 
@@ -126,7 +122,7 @@ def ai_sdk_overview() -> Any:
         reply = chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=40, temperature=0)
         return reply.choices[0].message.content or ""
 
-    @task.llm(llm_conn_id=CONN_ID, output_type=Routing, serialize_output=True)
+    @task.llm(llm_conn_id="pydanticai_default", output_type=Routing, serialize_output=True)
     def ask_with_sdk(prompt: str) -> str:
         """Core abstractions (models, prompts): a connection names the model, the output type checks its answer."""
         return prompt
@@ -150,7 +146,7 @@ def ai_sdk_overview() -> Any:
         except ValidationError:
             by_hand_is_valid = False
         result = {
-            "decorators": [{"decorator": f"@task.{name}", "what_it_is_for": use} for name, use in USES.items()],
+            **DECORATORS,
             "model_providers": len(providers["model_prefixes"]),
             "by_hand": textwrap.shorten(by_hand, 60, placeholder=" …"),
             "by_hand_is_valid": by_hand_is_valid,

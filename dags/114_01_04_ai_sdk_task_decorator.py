@@ -18,8 +18,6 @@ takes more liberties, and the last prompt gets one more line. Then clear `polish
 
 **You should see** (offline):
 
-- text: A more precise version: The Fjord is designed to …
-
 | step          |   calls |   input_tokens |   output_tokens |
 |:--------------|--------:|---------------:|----------------:|
 | write_outline |       1 |            220 |              87 |
@@ -27,6 +25,7 @@ takes more liberties, and the last prompt gets one more line. Then clear `polish
 | polish_draft  |       1 |             70 |              23 |
 
 - headline: The Fjord standing desk lifts from 68 to 120 cm without a …
+- text: A more precise version: The Fjord is designed to …
 
 **SDK or own code?** Everything here is [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/llm.html).
 It also renders the prompt that your function returns as a Jinja template, which is handy for `{{ params.tone }}` and dangerous for a

@@ -1,9 +1,9 @@
 """
 # 114.2.1 OpenAI Connection Setup
 
-Every OpenAI task reads one Airflow connection, and most first hours with OpenAI are lost on it. This lesson writes that
-connection in the three forms that Airflow takes, shows the headers of a request that really went out, and tests it. A failure
-is more than "it does not work": the lesson reads the SDK's own errors and says what to mend, and whether a retry can help.
+Every OpenAI task reads one Airflow connection. This lesson writes that connection in the three forms that Airflow takes, shows
+the headers of a request that really went out, and tests it. When the test fails, the lesson reads the SDK's own error and says
+what to mend, and whether a retry can help.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -19,6 +19,19 @@ fill in under *Admin → Connections*. Open the log of `send_headers`: Airflow m
 
 **You should see** (offline):
 
+| case                 | result                                                        | retry helps   |
+|:---------------------|:--------------------------------------------------------------|:--------------|
+| as it is             | works                                                         | –             |
+| no key               | Missing credentials                                           | no            |
+| wrong key            | HTTP 401 invalid_api_key: correct the key or the organization | no            |
+| unknown organization | works                                                         | –             |
+| no server            | no answer: check host, proxy and firewall                     | yes           |
+
+- key: Bearer, 20 characters
+- address: http://127.0.0.1:11400/openai/v1/models
+- project: –
+- organization: –
+
 **SDK or own code?** The hook's `test_connection()`, behind the *Test* button of the UI, sends the same request but returns the
 error as a text only. This lesson keeps the error's class, status and code. See Airflow's pages on the
 [OpenAI connection](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/connections.html) and OpenAI's list of
@@ -26,7 +39,8 @@ error as a text only. This lesson keeps the error's class, status and code. See 
 
 **In production**: give each team or use a connection with its own key and project. Then you can tell its usage apart and
 withdraw one key alone. Keep keys in a secrets backend, and rotate them in the connection, never in the DAG. Test a connection
-when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing.
+when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing, so it may not
+notice that an account has no credit; the first completion does.
 
 **Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py)
 """

@@ -1,7 +1,7 @@
 """
 # 114.2.2 OpenAI Chat Completion
 
-A chat completion is the call that most pipelines are built on. A system message says who answers, a user message says what is
+A chat completion is the basic call to a model. A system message says who answers, a user message says what is
 asked, and a few parameters say how. Lumen & Oak lets it draft replies to customers. The course brings an operator for this call,
 `OpenAIChatOperator`, and compares it with the provider's own `OpenAIResponseOperator` for OpenAI's newer API.
 
@@ -18,6 +18,18 @@ warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very 
 
 **You should see** (offline):
 
+| call                   | ended   | model         |   tokens |   USD for 1,000 |
+|:-----------------------|:--------|:--------------|---------:|----------------:|
+| OpenAIChatOperator     | stop    | gpt-4o-mini   |      129 |           0.044 |
+| OpenAIResponseOperator | –       | gpt-4o-mini   |      154 |           0.059 |
+| ask_model              | length  | gpt-3.5-turbo |       90 |           0.061 |
+| ask_model              | length  | gpt-4         |       90 |            3.18 |
+| ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
+
+- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is no longer available. Please refer to the Aurora website for current products. If you need something else, pl…
+- equal at 0: yes
+- equal at 0 and 1.5: no
+
 **SDK or own code?** Airflow's provider has no operator for chat completions. Its `OpenAIResponseOperator` calls the Responses API,
 keeps the usage but not why an answer ended, and takes no template for the model. Chat completions are also what self-hosted
 servers speak. See [OpenAIResponseOperator](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/operators/openai.html)
@@ -25,7 +37,7 @@ and OpenAI's guide to [text generation](https://developers.openai.com/api/docs/g
 
 **In production**: keep `finish_reason`, because an answer that was cut off looks like a good one. Use temperature 0 for text that a
 program reads; a hosted model still promises no equal answers. The gpt-5 family takes `max_completion_tokens` and no temperature
-(use `settings`). Put the model into the connection or a form: OpenAI retires models, and a retired one answers with HTTP 404.
+(use `settings`). Keep the model in a form or a variable: OpenAI retires models, and a retired one answers with HTTP 404.
 
 **Builds on** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py) · **Next** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py)
 """

@@ -35,13 +35,10 @@ written out because it is the lesson; `@task.agent` of Airflow's AI SDK runs the
 to [function calling](https://developers.openai.com/api/docs/guides/function-calling) and in Airflow's pages on the
 [OpenAI provider](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html).
 
-**In production**: take the customer's identity from the run and never from the model's arguments: here anybody can ask for any
-order. A function that only reads can run at once. If one writes, put an approval between the two tasks `parse_arguments` and
-`execute_functions`, and leave that function out of `tools` in `let_model_answer`: later rounds run what the model asks without
-asking anybody. A retry of `let_model_answer` makes and pays for its calls again, so a function that writes must be safe to repeat.
-Keep the limit on rounds, because each round sends the whole conversation again. With `strict`, OpenAI holds arguments to the
-schema unless `max_tokens` cuts them off; other servers ignore it, so the check stays here. An answer that was cut off looks whole
-here: read its `finish_reason` (lesson 1.3). The model reads what functions return: a stranger's text in it is an injection risk.
+**In production**: a function that only reads can run at once. If one writes, put an approval between `parse_arguments` and
+`execute_functions`, and leave it out of the tools that `let_model_answer` offers. Keep the limit on rounds, because each round sends the whole
+conversation again. With `strict`, OpenAI holds arguments to the schema unless `max_tokens` cuts them off; other servers ignore
+it, so the check stays here. The model reads what functions return: a stranger's text in it is an injection risk.
 
 **Builds on** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py) · **Next** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py)
 """

@@ -18,10 +18,6 @@ the search by words did not find. Set *Tokens* to 3: the line is cut off, and `c
 
 **You should see** (offline):
 
-- line: Aurora Lamp: A glowing, luminescent table lamp in the shape of a starry night sky.
-- reason: COMPLETE
-- usable: yes
-
 | search                                                     |   by words |   reranked |
 |:-----------------------------------------------------------|-----------:|-----------:|
 | I want to read at night while my husband sleeps            |          4 |          1 |
@@ -33,6 +29,9 @@ the search by words did not find. Set *Tokens* to 3: the line is cut off, and `c
 
 - MRR by words: 0.42
 - MRR reranked: 0.79
+- line: Aurora Lamp: A glowing, luminescent table lamp in the shape of a starry night sky.
+- reason: COMPLETE
+- usable: yes
 - you may also like: AUR-2
 
 **SDK or own code?** [CohereEmbeddingOperator and CohereRerankOperator](https://airflow.apache.org/docs/apache-airflow-providers-cohere/stable/index.html)

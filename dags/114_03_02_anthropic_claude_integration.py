@@ -19,19 +19,18 @@ although the first of its three calls costs a quarter more. *Rendered Templates*
 
 **You should see** (offline):
 
-- USD: 0.004227
-
 | term          |   value | stated by                |
 |:--------------|--------:|:-------------------------|
 | monthly_rent  |    2400 | chapter-1 2400           |
 | deposit       |    7200 | chapter-1 7200           |
 | notice_months |       – | chapter-1 6, chapter-4 3 |
 
+- tokens counted: 3131
 - tokens billed: 3767
 - from the cache: 0
-- tokens counted: 3131
-- question goes to: lawyer
+- USD: 0.004227
 - USD without cache and batch: 0.008454
+- question goes to: lawyer
 
 **SDK or own code?** `AnthropicBatchOperator` is the
 [provider's](https://airflow.apache.org/docs/apache-airflow-providers-anthropic/stable/operators/anthropic.html). It has no operator
@@ -158,7 +157,7 @@ def anthropic_claude_integration() -> Any:
     team = AnthropicMessageOperator(
         task_id="forward_question", system=SYSTEM, prompt="{{ params.question }}", max_tokens=8
     )
-    team.doc_md = "Claude completion operator: one message. System prompts for Claude: an argument, not a message."
+    team.doc_md = "System prompts for Claude: an argument, not a message. Claude completion operator: one message."
     check_connection() >> way >> [once, cached, requests]
     return report_terms(team.output, way["tokens"], once, cached, batch.output)
 

@@ -19,16 +19,16 @@ whose thinking cannot be switched off, *Storage → XCom* of `choose_model` show
 
 **You should see** (offline):
 
+- credentials: service account by keyfile_dict
+- model: gemini-2.5-flash
+- nearest FAQ entry: Within 30 days, unused, in its box. We pay the postage.
+- score: 0.613
+- tokens counted before: 91
+
 | said                                               | team       | stopped   |   prompt tokens |   thinking tokens |
 |:---------------------------------------------------|:-----------|:----------|----------------:|------------------:|
 | May I return the Lyra lamp? I do not like it.      | support    | STOP      |              91 |                 0 |
 | Thank you. And may I pay the invoice in two parts? | accounting | STOP      |             116 |                 0 |
-
-- model: gemini-2.5-flash
-- score: 0.613
-- credentials: service account by keyfile_dict
-- nearest FAQ entry: Within 30 days, unused, in its box. We pay the postage.
-- tokens counted before: 91
 
 **SDK or own code?** The provider's [operator for texts](https://airflow.apache.org/docs/apache-airflow-providers-google/stable/operators/cloud/gen_ai.html)
 returns the text alone, and `None` when there is none. `GeminiOperator` below is a subclass that also keeps the finish reason and

@@ -28,6 +28,9 @@ not extend it.
 |    4713 | delivered     | –                                                          |              97 |
 |    4714 | cancelled     | Note: the order is cancelled. Say that the money comes …   |             114 |
 
+- bad values refused: 4 of 4
+- a hostile question: stayed text
+- prompts that one edit of the frame changed: 2 of 3
 - calls to a model: 1
 - the letter begins: We're excited about your new addition to our business! … (finish reason: length)
 - a hostile question: stayed text

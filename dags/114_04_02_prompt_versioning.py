@@ -23,18 +23,17 @@ when the run ends. In the next run both arms have version 2, and any lead is luc
 | production |      29 |    0.49 |        59 |         1 |
 | candidate  |      46 |    0.75 |        61 |         2 |
 
-- promoted: yes
-
-| at       | why                                | text         | alias      | action             |
-|:---------|:-----------------------------------|:-------------|:-----------|:-------------------|
-| 01:58:13 | the first version                  | 17327c4b76b3 | production | promote version 1  |
-| 01:58:13 | says what each team does           | 530636af3197 | candidate  | promote version 2  |
-| 02:02:34 | 0.09 to 0.42 better than version 1 | 530636af3197 | production | promote version 2  |
-| 02:02:36 | to show how it is done             | 17327c4b76b3 | production | rollback version 1 |
-
 - lead of the candidate: +0.09 to +0.42 (95 % interval)
-- the same letter at the end: version 1: support
+- promoted: yes
 - one letter after the experiment: version 2: accounting
+- the same letter at the end: version 1: support
+
+| at       | why                                | alias      | text         | action             |
+|:---------|:-----------------------------------|:-----------|:-------------|:-------------------|
+| 02:52:56 | the first version                  | production | 17327c4b76b3 | promote version 1  |
+| 02:52:56 | says what each team does           | candidate  | 530636af3197 | promote version 2  |
+| 02:53:04 | 0.09 to 0.42 better than version 1 | production | 530636af3197 | promote version 2  |
+| 02:53:06 | to show how it is done             | production | 17327c4b76b3 | rollback version 1 |
 
 **SDK or own code?** The Responses API takes a [stored prompt by id and version](https://developers.openai.com/api/docs/guides/text),
 for one provider and without your pull requests. Here the texts are files and `llmkit.prompts.releases` keeps the aliases.

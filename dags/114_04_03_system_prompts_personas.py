@@ -19,25 +19,23 @@ deposit too. The text that is chosen by meaning then gives the advance for heati
 
 **You should see** (offline):
 
-- answer: We can't have a desk without it. It's not just any desk, it's a part of our business. So, we need to choose one.
-
-| of                       |   rent |   notice |   deposit |   likeness |   floor_load |
-|:-------------------------|-------:|---------:|----------:|-----------:|-------------:|
-| whole, 1134 tokens       |   2400 |        6 |      7200 |          1 |          750 |
-| beginning, 176 tokens    |      – |        – |         – |       0.87 |           12 |
-| by meaning, 199 tokens   |      – |        6 |         – |       0.94 |            – |
-| by questions, 198 tokens |   2400 |        6 |      7200 |        0.8 |            4 |
-
-- tokens: 290
-
 | who                                              | said                                                         |   limit |
 |:-------------------------------------------------|:-------------------------------------------------------------|--------:|
 | You are Ines from the accounting of Lumen & Oak. | We have a limited budget for this day, so I recommend orderi |      40 |
 | You are Mara, who advises customers of Lumen & O | The choice is yours, my friend. I have just the latest shipm |      40 |
 | You are Ole from the workshop of Lumen & Oak. Yo | The best way to start is with a good quality of furniture th |      40 |
 
-- sent whole: context_length_exceeded
 - noted budget: 9000
+- answer: We can't have a desk without it. It's not just any desk, it's a part of our business. So, we need to choose one.
+- tokens: 290
+- sent whole: context_length_exceeded
+
+| of                       |   rent |   notice |   deposit |   floor_load |   likeness |
+|:-------------------------|-------:|---------:|----------:|-------------:|-----------:|
+| whole, 1134 tokens       |   2400 |        6 |      7200 |          750 |          1 |
+| beginning, 176 tokens    |      – |        – |         – |           12 |       0.87 |
+| by meaning, 199 tokens   |      – |        6 |         – |            – |       0.94 |
+| by questions, 198 tokens |   2400 |        6 |      7200 |            4 |        0.8 |
 
 **SDK or own code?** Airflow sends what it gets. pydantic-ai has
 [history processors](https://pydantic.dev/docs/ai/message-history#processing-message-history) for agents; `llmkit.tokens` counts and

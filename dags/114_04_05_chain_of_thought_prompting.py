@@ -20,18 +20,17 @@ more often.
 
 **You should see** (offline):
 
-| order                                 |   total | direct           |   1 chain |   by vote |   rejected |
-|:--------------------------------------|--------:|:-----------------|----------:|----------:|-----------:|
-| 3 hooks at 4 EUR plus 2 EUR delivery  |      14 | 8                |        14 |        14 |          2 |
-| 6 bulbs at 2 EUR minus 4 EUR voucher  |       8 | 80 pounds of dry |         8 |         8 |          0 |
-| 2 clips at 3 EUR and 4 plugs at 1 EUR |      10 | 70 pounds of     |        10 |        10 |          0 |
+| order                                 |   total | direct       |   1 chain |   by vote |   rejected |
+|:--------------------------------------|--------:|:-------------|----------:|----------:|-----------:|
+| 3 hooks at 4 EUR plus 2 EUR delivery  |      14 | 8            |        14 |        14 |          2 |
+| 2 clips at 3 EUR and 4 plugs at 1 EUR |      10 | 70 pounds of |        10 |        10 |          0 |
 
 **SDK or own code?** With a typed output (`@task.llm(output_type=…)`, see 1.4) a large model returns steps that need no parsing.
 The check stays your own code: no SDK knows which numbers an order has. The votes are
 [mapped tasks](https://airflow.apache.org/docs/apache-airflow/stable/authoring-and-scheduling/dynamic-task-mapping.html), the calls go through
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html).
 
-**In production**: three orders show how it works; they measure nothing, so test on hundreds. A chain that passes the check can
+**In production**: two orders show how it works; they measure nothing, so test on hundreds. A chain that passes the check can
 still misread the order, and every vote is paid for. Large models add up such orders at once, and reasoning models need no such
 prompt; check their results all the same. OpenAI treats a seed as a wish, not as a guarantee. For real invoices let the model
 call a function that calculates (2.3).

@@ -28,6 +28,7 @@ a minute*: the good way takes longer than it needs to.
 
 - verdict: The bad way paid 0.000402 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 - ask_again_later: answered in try 2
+- verdict: The bad way paid 0.000386 USD and lost 14 of 14 answers (21 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (1 calls refused).
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
 jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry

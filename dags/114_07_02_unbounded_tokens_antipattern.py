@@ -19,10 +19,10 @@ beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the ve
 
 **You should see** (offline):
 
-|      usd | way      | lost                         |   calls |   tokens |   seconds |
-|---------:|:---------|:-----------------------------|--------:|---------:|----------:|
-| 0.002358 | bad_way  | 19 of 19 labels (2 refusals) |      22 |    15662 |      14.4 |
-|  0.00056 | good_way | 0 of 19 labels (0 refusals)  |      19 |     3662 |         5 |
+| way      |   calls |   tokens |      usd |   seconds | lost                         |
+|:---------|--------:|---------:|---------:|----------:|:-----------------------------|
+| bad_way  |      22 |    15662 | 0.002358 |        12 | 19 of 19 labels (2 refusals) |
+| good_way |      19 |     3662 |  0.00056 |       3.3 | 0 of 19 labels (0 refusals)  |
 
 |     paid | limit                            |   allowed |
 |---------:|:---------------------------------|----------:|
@@ -30,7 +30,7 @@ beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the ve
 | 0.000076 | USD, by usage_limits             |   0.00006 |
 |      301 | tokens, counted before each call |       400 |
 
-- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals), the good way 3662 and 0 of 19 labels (0 refusals). Of the long parts, 300 tokens stay unread.
+- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals), the good way 3662 and 0 of 19 labels (0 refusals). Of the long parts, 357 tokens stay unread.
 
 **SDK or own code?** `@task.llm` takes pydantic-ai's
 [`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as

@@ -26,11 +26,11 @@ answers in ten and cuts four in ten.
 | 0.000498 | bad_way  |      12 |     2494 |       4.2 | 12 of 12 rows |
 |  0.00086 | good_way |      17 |     4554 |        11 | 2 of 12 rows  |
 
-- verdict: The bad way did not write 12 of 12 rows. The good way put 2 of 12 rows aside for a person.
+- good_way: put aside: 2
 - good_way: as it is: 5
 - good_way: repaired: 3
-- good_way: put aside: 2
 - good_way: parsed leniently: 2
+- verdict: The bad way did not write 12 of 12 rows. The good way put 2 of 12 rows aside for a person.
 
 **SDK or own code?** OpenAI's SDK checks one answer by itself (`client.chat.completions.parse(response_format=Ticket)`), and
 [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html) with `output_type`

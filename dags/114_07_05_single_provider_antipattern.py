@@ -19,15 +19,15 @@ as the breaker is still open. Move the line *openai_outage* in *Connections* to 
 
 **You should see** (offline):
 
-|      usd | way      | lost                             |   calls |   tokens |   seconds |
-|---------:|:---------|:---------------------------------|--------:|---------:|----------:|
-|        0 | bad_way  | 6 of 6 tickets (6 calls refused) |       6 |        0 |       6.9 |
-| 0.001346 | good_way | 0 of 6 tickets (3 calls refused) |       9 |      649 |       7.3 |
+| way      |   calls |   tokens |      usd |   seconds | lost                             |
+|:---------|--------:|---------:|---------:|----------:|:---------------------------------|
+| bad_way  |       6 |        0 |        0 |       7.1 | 6 of 6 tickets (6 calls refused) |
+| good_way |       9 |      649 | 0.001346 |         7 | 0 of 6 tickets (3 calls refused) |
 
-- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (3 calls refused).
 - answered by: anthropic_default 6
 - asked in vain: 3
 - not even asked: 3
+- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (3 calls refused).
 
 **SDK or own code?** Each SDK retries twice by itself, always at the same provider. common-ai has
 [fallback_conn_ids](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html), which moves to

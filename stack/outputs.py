@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.outline import find
-from stack.settings import Settings, StackError
+from stack.settings import REPO, Settings, StackError
 
 HEADING = "**You should see** (offline):"
 _BLOCK = re.compile(rf"^{re.escape(HEADING)}\n(?P<block>.*?)(?=^\*\*)", re.MULTILINE | re.DOTALL)
@@ -36,7 +36,8 @@ def with_block(source: str, result: Any) -> str:
     """``source`` with ``result`` in its docstring. Raises ``ValueError`` when it has no place for it."""
     if not _BLOCK.search(source):
         raise ValueError(f"the docstring has no line '{HEADING}' with another part after it")
-    text = block(result).replace("\\", "\\\\").replace('"""', "'''")
+    # Paths on this machine mean nothing on another.
+    text = block(result).replace(f"{REPO}/", "").replace("\\", "\\\\").replace('"""', "'''")
     return _BLOCK.sub(lambda _: f"{HEADING}\n\n{text}\n\n", source, count=1)
 
 

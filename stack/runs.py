@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from stack.parsing import instead_of_all, parsed
 from stack.pausing import paused
@@ -44,7 +46,6 @@ def execute(
 
     ``bag`` has it if it is read already. ``own_lines`` gets what the tasks log themselves.
     """
-    from airflow.models.xcom import XComModel
     from airflow.sdk.log import configure_logging
     from airflow.utils.session import create_session
 
@@ -57,7 +58,7 @@ def execute(
     try:
         bag = bag or parsed(settings, dag_id)
         dag = bag.dags[dag_id]
-        with paused(settings, dag_id), instead_of_all(bag):
+        with paused(settings, dag_id), instead_of_all(bag), _conclusion_of(outcome):
             run = dag.test(run_conf=conf)
     except Exception as error:
         # Params that do not validate, for one, are told before the first task.
@@ -69,14 +70,24 @@ def execute(
         for ti in run.get_task_instances(session=session):
             name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}[{ti.map_index}]"
             outcome.tasks[name] = str(ti.state)
-        for task in dag.tasks:
-            if task.returns_dag_result:
-                row = session.scalar(
-                    XComModel.get_many(run_id=run.run_id, dag_ids=dag_id, task_ids=task.task_id, key="return_value")
-                )
-                outcome.result = XComModel.deserialize_value(row) if row is not None else None
     outcome.spent = _spent(dag_id, run.run_id)
     return outcome
+
+
+@contextmanager
+def _conclusion_of(outcome: Outcome) -> Iterator[None]:
+    """Keep the run's result as the task returned it. PostgreSQL, where Airflow stores it, puts a dict's keys in another order."""
+    from airflow.sdk.bases.xcom import BaseXCom
+
+    original = BaseXCom.set
+
+    def keep(key: str, value: Any, *, dag_result: bool = False, **more: Any) -> None:
+        if dag_result and key == BaseXCom.XCOM_RETURN_KEY:
+            outcome.result = value
+        original(key, value, dag_result=dag_result, **more)
+
+    with patch.object(BaseXCom, "set", keep):
+        yield
 
 
 def _spent(dag_id: str, run_id: str) -> Spending | None:

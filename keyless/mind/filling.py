@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
+from keyless.mind.choices import described_labels
 from keyless.mind.decisions import Decider
 from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of, to_number
 from keyless.mind.schemas import Pattern, Validator
-from keyless.mind.tasks import Task, described_labels
+from keyless.mind.tasks import Task
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
 from keyless.mind.workers import check
 from keyless.neutral import BadRequest

@@ -1,4 +1,4 @@
-"""What a prompt is about and what it asks for: the material, the instructions, and the choices it spells out."""
+"""What a prompt is about and what it asks for: the material, the instructions, and the schema it spells out."""
 
 from __future__ import annotations
 
@@ -109,25 +109,6 @@ def _blocks(text: str) -> tuple[list[str], str]:
     return blocks, " ".join([*around, text[end:]]).strip()
 
 
-def described_labels(labels: list[str], *texts: str) -> dict[str, str]:
-    """Each label with what ``texts`` say it means (``billing: about invoices``, ``billing = …``), or ``""``."""
-    described = dict.fromkeys(labels, "")
-    for label in labels:
-        name = re.escape(label).replace("_", r"[_ ]")
-        pattern = re.compile(
-            rf"(?i)(?:^|[\n;,(]|\s[-*•]\s|[-*•]\s|\. )[ \t]*[`'\"*]*{name}[`'\"*]*\s*(?::|=|→|->| – | — | - |\bmeans\b|\bif\b|\bwhen\b)\s*([^\n;]+)"
-        )
-        for text in texts:
-            if match := pattern.search(text):
-                meaning = match.group(1)
-                # Where labels follow one another on a line, a meaning ends where the next label begins.
-                others = "|".join(re.escape(o) for o in labels if o != label)
-                meaning = re.split(rf"[,.]\s*[`'\"]?(?:{others})[`'\"]?\s*[:=]", meaning)[0] if others else meaning
-                described[label] = meaning.strip(" .,'\"`")
-                break
-    return described
-
-
 def schema_in(text: str) -> dict[str, Any] | None:
     """The JSON Schema of an object that a prompt spells out ("Answer with JSON that fits this schema: …"), if it does."""
     if not re.search(r"\bjson\b", text, re.I):
@@ -141,30 +122,3 @@ def schema_in(text: str) -> dict[str, Any] | None:
         if isinstance(found, dict) and isinstance(found.get("properties"), dict):
             return found
     return None
-
-
-def closed_choice(task: Task) -> list[str]:
-    """The answers that a plain-text prompt allows ("Answer with one word: yes or no"); empty when it is open."""
-    text = f"{task.instructions}\n{task.source}"
-    asked = re.search(
-        r"(?i)\b(?:answer|reply|respond|return|output|choose|pick|classify|label)\b[^.\n]{0,60}\b(?:only|one of|one word|single word|exactly|just|either|as)\b"
-        r"|\bonly (?:answer|reply|respond|return)\b|\b(?:answer|reply|respond)\b[^.\n]{0,20}\byes or no\b",
-        text,
-    )
-    if asked is None:
-        return []
-    word = r"[`'\"]?[A-Za-z][\w\-]{0,40}(?: (?!or\b)[a-z][\w\-]{0,40})?[`'\"]?"
-    listed = re.compile(
-        rf"(?:\b(?:one of|either|with|as|only|just|words?|exactly)|:)\s*(?::\s*)?({word}(?:\s*(?:,|/|\||\bor\b)\s*(?:or )?{word})+)"
-    )
-    # A list where the answer is asked for counts before one that only describes something.
-    for where in (text[asked.start() :].split("\n", 1)[0], text):
-        best: list[str] = []
-        for match in listed.finditer(where):
-            options = [o.strip(" `'\".") for o in re.split(r"\s*(?:,|/|\||\bor\b)\s*(?:or )?", match.group(1))]
-            options = [o for o in options if o]
-            if len(options) > len(best) and all(len(o.split()) <= 3 for o in options):
-                best = options
-        if best:
-            return best
-    return []

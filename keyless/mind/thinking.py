@@ -11,11 +11,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from keyless.mind.choices import closed_choice
 from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
-from keyless.mind.tasks import Task, closed_choice, described_labels, schema_in, understand
+from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import sentences, up_to_last_stop, words
 from keyless.neutral import Message, Request, Tool, ToolCall
 
@@ -63,12 +64,12 @@ class Thinker:
             return Thought(text="\n".join(pictures))
         return Thought()
 
-    def _pick(self, material: str, options: list[str], task: Task, examples: list[tuple[str, str]]) -> str:
+    def _pick(self, material: str, options: dict[str, str], task: Task, examples: list[tuple[str, str]]) -> str:
         if {o.lower() for o in options} == {"yes", "no"}:
             questions = [s for s in sentences(f"{task.instructions}\n{task.source}") if s.endswith("?")]
             verdict = self._decider.holds(material, "", questions[0] if questions else task.instructions)
             return next(o for o in options if (o.lower() == "yes") == verdict)
-        return self._decider.choose(material, described_labels(options, task.instructions), examples)
+        return self._decider.choose(material, options, examples)
 
     def _from_results(self, request: Request, results: list[str], write: Writer) -> str:
         """Prose that uses what the tools returned; the plain facts where the model leaves them out."""
@@ -172,7 +173,7 @@ def _this_turn(messages: tuple[Message, ...]) -> tuple[Message, ...]:
     return messages[last + 1 :]
 
 
-def _worked_examples(messages: tuple[Message, ...], options: list[str]) -> list[tuple[str, str]]:
+def _worked_examples(messages: tuple[Message, ...], options: dict[str, str]) -> list[tuple[str, str]]:
     """What was asked earlier in the conversation and answered with one of the options, as few-shot prompts have it."""
     given = {option.lower(): option for option in options}
     return [

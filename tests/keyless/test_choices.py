@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from keyless.mind.choices import closed_choice
 from keyless.mind.decisions import Decider
-from keyless.mind.tasks import closed_choice, understand
+from keyless.mind.tasks import understand
 from keyless.neutral import Message
 
+PROMPTS = yaml.safe_load((Path(__file__).parent / "data" / "choices.yaml").read_text())
 
-@pytest.mark.parametrize(
-    ("prompt", "options"),
-    [
-        ("Answer with one word: support, sales or accounting.\n\nIt broke.", ["support", "sales", "accounting"]),
-        ("Is it late? Answer only yes or no.", ["yes", "no"]),
-        (
-            "Answer with one word: support or sales.\n- support: broken, late, lost, damaged or missing\n- sales: offers",
-            ["support", "sales"],
-        ),
-        ("Describe the lamp, the desk or the chair.", []),
-    ],
-)
-def test_the_options_are_those_of_the_demand(prompt, options):
-    assert closed_choice(understand((Message("user", prompt),))) == options
+
+def allowed(prompt):
+    return closed_choice(understand((Message("user", prompt),)))
+
+
+@pytest.mark.parametrize("prompt", PROMPTS["open"])
+def test_an_open_prompt_is_open(prompt):
+    assert allowed(prompt) == {}
+
+
+@pytest.mark.parametrize("case", PROMPTS["choices"], ids=lambda case: case["prompt"][:40])
+def test_a_choice_has_its_options(case):
+    assert list(allowed(case["prompt"])) == case["options"]
+
+
+def test_options_come_with_what_the_prompt_says_of_them():
+    prompt = (
+        "Answer with one word: support or sales.\n- support: broken, late, lost, damaged or missing\n- sales: offers"
+    )
+    assert allowed(prompt) == {"support": "broken, late, lost, damaged or missing", "sales": "offers"}
+    assert allowed("Which is a mammal?\nA) shark\nB) dolphin") == {"A": "shark", "B": "dolphin"}
+
+
+def test_what_also_asks_for_prose_is_open():
+    assert allowed("Answer yes or no, and explain in one sentence: is it late?") == {}
+    assert list(allowed("Answer yes or no, do not explain: is it late?")) == ["yes", "no"]
 
 
 def test_worked_examples_speak_for_their_label(embedder):

@@ -41,6 +41,11 @@ def test_fields(client):
     assert score.share >= 0.85, score.wrong
 
 
+def test_choices(client):
+    for score in quality.choices(client):
+        assert score.total >= 20 and score.share >= 0.95, score.wrong
+
+
 def test_tools(client):
     score = quality.tools(client)
     assert score.total >= 40

@@ -96,22 +96,20 @@ def test_a_refused_key_is_not_tried_again_and_a_busy_server_is(run, other):
     assert run.tasks["use_wrong_key"] == "failed"
     assert [request["status"] for request in run.requests].count(401) == 1
     assert "Incorrect API key provided" in run.log
-    assert calls(run)["use_wrong_key", "gpt-4o-mini", 401] == 1
+    assert calls(run).get(("use_wrong_key", "gpt-4o-mini", 401)) == 1
     assert len(starts(other)) > 2, "a 503 is worth another try"
 
 
 @pytest.mark.checklist("114.1.2", "Default model settings")
 def test_the_connection_s_model_answers_unless_the_task_names_another(run, other):
-    answered = {request["asked"]["max_tokens"]: request for request in run.requests if request["status"] == 200}
-    by_default = next(r for r in run.requests if r["status"] == 200 and r["asked"]["max_tokens"] is None)
-    assert by_default["model"] == "gpt-4o-mini" and by_default["asked"]["temperature"] is None
-    (overridden,) = [r for r in run.requests if r["model"] == "gpt-4o"]
-    assert (overridden["asked"]["temperature"], overridden["asked"]["max_tokens"]) == (0.0, 4)
-    assert set(answered) == {None, 4}
-    assert calls(run)["ask_with_defaults", "gpt-4o-mini", 200] == 1
-    assert calls(run)["ask_with_overrides", "gpt-4o", 200] == 1
-    assert calls(other)["ask_with_defaults", "gpt-5-nano", 200] == 1
-    assert calls(other)["ask_with_overrides", "gpt-4o", 200] == 1
+    by_default = [r for r in run.requests if r["status"] == 200 and r["asked"]["max_tokens"] is None]
+    assert [(r["model"], r["asked"]["temperature"]) for r in by_default] == [("gpt-4o-mini", None)]
+    overridden = [r for r in run.requests if r["model"] == "gpt-4o"]
+    assert [(r["asked"]["temperature"], r["asked"]["max_tokens"]) for r in overridden] == [(0.0, 4)]
+    assert calls(run).get(("ask_with_defaults", "gpt-4o-mini", 200)) == 1
+    assert calls(run).get(("ask_with_overrides", "gpt-4o", 200)) == 1
+    assert calls(other).get(("ask_with_defaults", "gpt-5-nano", 200)) == 1
+    assert calls(other).get(("ask_with_overrides", "gpt-4o", 200)) == 1
 
 
 @pytest.mark.checklist("114.1.2", "Rate limiting configuration")

@@ -10,6 +10,7 @@ import pytest
 DAG = "114_03_04_aws_bedrock_integration"
 CLAUDE = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 NOVA = "amazon.nova-lite-v1:0"
+MODELS = [CLAUDE, NOVA, "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.titan-text-express-v1"]
 TITAN = "amazon.titan-embed-text-v2:0"
 
 
@@ -100,11 +101,9 @@ def test_the_prices_are_those_of_the_tokens_of_this_call(run, other):
     for done in (run, other):
         (asked,) = by_call(done)["converse"]
         used = {"input_tokens": asked["tokens in"], "output_tokens": asked["tokens out"]}
-        rows = {row["model"].removeprefix("bedrock:"): row["USD for 1,000"] for row in done.result["prices"]}
-        wanted = {model: float(prices.cost("aws", model, **used)) * 1000 for model in rows}
-        assert rows == pytest.approx(wanted, abs=1e-4)
-        assert list(rows.values()) == sorted(rows.values()) and 0 < min(rows.values()) < max(rows.values())
-        assert len(rows) == 4 and CLAUDE in rows and "amazon.titan-text-express-v1" in rows
+        told = done.result["USD for 1,000"]
+        wanted = {model.rpartition(".")[2]: float(prices.cost("aws", model, **used)) * 1000 for model in MODELS}
+        assert told == pytest.approx(wanted, abs=1e-4) and len(set(told.values())) == 4
 
 
 @pytest.mark.checklist("114.3.4", "Streaming responses")
@@ -112,7 +111,7 @@ def test_the_file_grows_with_every_piece_and_is_whole(run):
     streamed = run.xcoms["stream_to_storage"]
     sizes = streamed["sizes"]
     assert sizes[0] > 0 and all(before < after for before, after in pairwise(sizes))
-    assert sizes[-1] == len(text_of(streamed["path"]).encode()) and run.result["pieces"] == len(sizes) > 3
+    assert sizes[-1] == len(text_of(streamed["path"]).encode()) and len(sizes) > 3
     assert text_of(streamed["path"]) == run.xcoms["ask_by_converse"]["text"]
     assert run.result["grew"] is True and run.result["same text by converse"] is True
     assert 0 < run.result["seconds to the first piece"] <= run.result["seconds"]
@@ -125,7 +124,7 @@ def test_a_file_that_shows_its_text_only_at_the_end_did_not_grow(lesson_module, 
     report = lesson_module(DAG).aws_bedrock_integration().get_task("report_leaflet").python_callable
     claude = {"usage": {"input_tokens": 9, "output_tokens": 3}, "stop_reason": "end_turn"}
     streamed = {"path": f"file://{tmp_path}/leaflet.md", "sizes": sizes, "row": {}, "first": 0.1, "all": 0.2}
-    asked = {"text": "Wash the shade.", "row": {}, "prices": []}
+    asked = {"text": "Wash the shade.", "row": {}, "prices": {}}
     told = report("us-east-1", claude, {"inputTextTokenCount": 4, "embedding": [0.5]}, asked, streamed)
     assert told["grew"] is False and told["same text by converse"] is False
 

@@ -37,6 +37,15 @@ def asked(run, provider: str) -> list[tuple]:
     return [(r["model"], r["asked"]["messages"][0]["text"], r["asked"]["max_tokens"]) for r in chats]
 
 
+def refusal(task, *arguments) -> str:
+    """What a task says when it refuses; nothing when it does not."""
+    try:
+        task(*arguments)
+    except Exception as error:
+        return str(error)
+    return ""
+
+
 def test_it_ends_as_the_outline_says(run):
     assert run.state == "success", run.log[-3000:]
     assert set(run.tasks.values()) == {"success"}
@@ -59,8 +68,7 @@ def test_a_model_that_was_not_pulled_is_named_before_anything_is_asked(dagbag, m
     answer = httpx.Response(200, json={"models": [{"name": "other:1b"}]}, request=httpx.Request("GET", "http://x"))
     monkeypatch.setattr(httpx, "get", lambda *_, **__: answer)
     monkeypatch.setenv("AIRFLOW_CONN_OLLAMA_DEFAULT", json.dumps({"conn_type": "openai", "host": "http://x/v1"}))
-    with pytest.raises(Exception, match="ollama pull smollm2:135m"):
-        dagbag.dags[DAG].get_task("check_ollama").python_callable()
+    assert "ollama pull smollm2:135m" in refusal(dagbag.dags[DAG].get_task("check_ollama").python_callable)
 
 
 @pytest.mark.checklist("114.3.5", "Integrate with Ollama")
@@ -120,8 +128,7 @@ def test_the_form_s_model_file_is_the_one_that_is_loaded(broken):
 @pytest.mark.checklist("114.3.5", "llama.cpp integration")
 def test_the_form_s_model_file_is_the_one_that_is_measured(dagbag):
     measure = dagbag.dags[DAG].get_task("measure_options").python_callable
-    with pytest.raises(RuntimeError, match=r"/nowhere/model\.gguf"):
-        measure({"model_file": "/nowhere/model.gguf"})
+    assert "/nowhere/model.gguf" in refusal(measure, {"model_file": "/nowhere/model.gguf"})
 
 
 @pytest.mark.checklist("114.3.5", "On-premise deployment")
@@ -137,8 +144,7 @@ def test_two_deployments_that_differ_are_noticed(monkeypatch, dagbag):
     monkeypatch.setattr(
         Path, "read_text", lambda path, *a, **k: read(path, *a, **k).replace("8192", str(len(path.name)))
     )
-    with pytest.raises(Exception, match="run different servers"):
-        task()
+    assert "run different servers" in refusal(task)
 
 
 @pytest.mark.checklist("114.3.5", "On-premise deployment")

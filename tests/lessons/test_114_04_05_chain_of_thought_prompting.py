@@ -52,14 +52,14 @@ def texts_of(asked: dict) -> list[str]:
 def test_it_ends_as_the_outline_says(run):
     assert run.state == "success", run.log[-3000:]
     assert set(run.tasks.values()) == {"success"}
-    assert [row["order"] for row in run.result] == [HOOKS, BULBS, CLIPS]
+    assert [row["order"] for row in run.result] == [HOOKS, CLIPS]
 
 
 @pytest.mark.checklist("114.4.5", "Implement CoT patterns")
 def test_the_worked_examples_differ_in_the_steps_alone(run):
     direct = {texts_of(asked)[-1]: asked for asked in chat(run, in_steps=False)}
     steps = {texts_of(asked)[-1]: asked for asked in chat(run, in_steps=True)}
-    assert set(direct) == set(steps) == {HOOKS, BULBS, CLIPS}
+    assert set(direct) == set(steps) == {HOOKS, CLIPS}
     for order, asked in steps.items():
         example, chain, _ = texts_of(asked)
         assert texts_of(direct[order])[0] == example, "the same example without its steps"
@@ -69,26 +69,20 @@ def test_the_worked_examples_differ_in_the_steps_alone(run):
         assert (asked["temperature"], asked["max_tokens"]) == (0.3, 48)
         assert (direct[order]["temperature"], direct[order]["max_tokens"]) == (0, 5)
     # Each order gets the example of its own shape.
-    shapes = {"plus": HOOKS, "minus": BULBS, "and": CLIPS}
+    shapes = {"plus": HOOKS, "and": CLIPS}
     for word, order in shapes.items():
         assert f" {word} " in texts_of(steps[order])[0]
 
 
 @pytest.mark.checklist("114.4.5", "Step-by-step reasoning")
-def test_steps_are_measured_against_a_guess_on_orders_of_three_shapes(run):
+def test_steps_are_measured_against_a_guess_on_orders_of_two_shapes(run):
     rows = {row["order"]: row for row in run.result}
     for order, row in rows.items():
         # The totals by another way of calculating: the words as operators.
-        formula = re.sub(r"\d+ EUR (?=delivery|voucher)", lambda m: m[0].split()[0], order)
-        for word, sign in ((" at ", "*"), (" plus ", "+"), (" minus ", "-"), (" and ", "+")):
-            formula = formula.replace(word, sign)
-        formula = re.sub(r"[A-Za-z ]+", "", formula)
+        formula = order.replace(" at ", "*").replace(" plus ", "+").replace(" and ", "+")
+        formula = re.sub("[A-Za-z ]", "", formula)
         assert eval(formula) == row["total"]
-    assert {re.sub(r"[^+*-]", "", "".join(shape(chain))) for chain in run.xcoms["reason_in_steps"][0]} == {
-        "*+",
-        "*-",
-        "**+",
-    }
+    assert {"".join(shape(chain)) for chain in run.xcoms["reason_in_steps"][0]} == {"*+", "**+"}
     for way in ("1 chain", "by vote"):
         assert right(run, way) > right(run, "direct")
 
@@ -109,7 +103,7 @@ def test_your_own_order_is_asked_and_has_no_known_total(scripted):
         **{"order": MINE, "total": None, "direct": "42"},
         **{"1 chain": 43, "by vote": 43, "rejected": 2},
     }
-    assert Counter(order for order, _ in calls) == dict.fromkeys((HOOKS, BULBS, CLIPS, MINE), 4)
+    assert Counter(order for order, _ in calls) == dict.fromkeys((HOOKS, CLIPS, MINE), 4)
     # One try each: nobody is asked again.
     assert {seed for _, seed in calls} == {None, 0, 100, 200}
 
@@ -131,7 +125,7 @@ def test_steps_are_typed_and_prose_is_left_out(scripted):
 @pytest.mark.checklist("114.4.5", "Validate reasoning chains")
 def test_each_chain_and_each_try_has_a_seed_of_its_own(run):
     samples = run.xcoms["reason_in_steps"]
-    for number, order in enumerate((HOOKS, BULBS, CLIPS)):
+    for number, order in enumerate((HOOKS, CLIPS)):
         seeds = [asked["seed"] for asked in chat(run, in_steps=True) if texts_of(asked)[-1] == order]
         expected = []
         for start, sample in zip((0, 100, 200), samples, strict=True):
@@ -158,15 +152,16 @@ def test_broken_chains_are_rejected_and_asked_for_again_and_the_most_frequent_an
             (BULBS, 2): "6 * 2 = 12\n12 - 4 = 8\nAnswer: 12",
         },
         tries=3,
+        order=BULBS,
     )
     assert run.state == "success", run.log[-3000:]
-    hooks, bulbs, clips = run.result
+    hooks, clips, bulbs = run.result
     assert (hooks["1 chain"], hooks["by vote"], hooks["rejected"]) == (10, 14, 1)
     assert (bulbs["1 chain"], bulbs["by vote"], bulbs["rejected"]) == (14, None, 9), (
         "no answer is better than a wrong one"
     )
     assert clips["by vote"] is None
-    (first,) = [sample[1]["rejected"] for sample in run.xcoms["reason_in_steps"] if sample[0]["answers"] == [10]]
+    (first,) = [sample[2]["rejected"] for sample in run.xcoms["reason_in_steps"] if sample[0]["answers"] == [10]]
     assert first == [
         "3 is neither in the order nor a result",
         "the steps leave [4, 12], and the answer is 12",

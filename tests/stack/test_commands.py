@@ -185,7 +185,12 @@ def test_the_lesson_command_ends_with_the_answer(running_stack, settings):
     assert lines[0] == "114.1.3 Basic LLM Task"
     assert [line for line in lines if "A small local model answers" in line] == [lines[1]], "said once"
     assert any(line.strip().startswith("✓ ask_model") for line in lines)
-    assert "status: ready" in lines and any(line.startswith("draft: ") for line in lines)
+    facts = [
+        line.split(": ")[0]
+        for line in lines
+        if line.startswith(("status: ", "finish_reason: ", "next_step: ", "draft"))
+    ]
+    assert facts[:3] == ["status", "finish_reason", "next_step"] and "status: ready" in lines, "in the lesson's order"
     assert re.match(r"success \(as expected\) · 4 tasks · 1 LLM calls · \d+ tokens · \$0\.0000\d+ · ", lines[-1])
     assert "[info" not in done.stdout
 
