@@ -29,8 +29,8 @@ XCom of `retrieve_completion`.
 **SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
 looks like a whole one. This lesson uses the same
 [hook](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html) and sends one
-[direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. pydantic-ai gives the reason
-the same values for every provider. A server that sends no reason counts as "stop": pydantic-ai fills it in.
+[direct request](https://ai.pydantic.dev/direct), which returns the finish reason too. pydantic-ai gives the reason the same values
+for every provider. A server that sends no reason counts as "stop": pydantic-ai fills it in.
 
 **In production**: set `max_tokens` on every call and an `execution_timeout` on every task. For a reasoning model, `max_tokens` also
 counts the thinking. A model can also decline in plain words, with the finish reason `stop`; no field tells you that. Where it

@@ -105,6 +105,7 @@ def test_arguments_are_values(run):
 def test_a_bad_call_becomes_a_sentence(run):
     bad = {call["id"]: call["mistake"] for call in run.result["bad calls"]}
     assert bad["unknown"] == "There is no function delete_order. Use find_order or price_of."
+    assert "order_id" in bad["wrong type"], "the model must hear which field is wrong"
     (mistake,) = json.loads(bad["wrong type"])
     assert (
         mistake["loc"] == ["order_id"] and "valid integer" in mistake["msg"] and set(mistake) == {"type", "loc", "msg"}

@@ -20,11 +20,11 @@ def run(run_lesson):
 
 @pytest.fixture(scope="module")
 def few(run, run_lesson):
-    """Eight letters, which fit into the quota, and a stricter limit of the good way: five requests in three seconds."""
+    """Eight letters, which fit into the quota, and a stricter limit of the good way: five requests in four seconds."""
     # The first run used the quotas up; they are full again after a minute of these keys.
     full_at = max(r["received_at"] for r in run.requests) + 6.1
     time.sleep(max(0.0, full_at - time.time()))
-    return run_lesson(DAG, letters=8, per_minute=5, minute=3)
+    return run_lesson(DAG, letters=8, per_minute=5, minute=4)
 
 
 def of(run, name) -> list[dict]:
@@ -126,8 +126,8 @@ def test_a_second_task_goes_on_with_the_quota_that_the_first_one_left(run, dagba
 @pytest.mark.checklist("114.7.1", "Proper rate limiting")
 def test_the_form_s_limit_spreads_the_calls(few):
     came = sorted(r["received_at"] for r in of(few, "two"))
-    # Five at once, then one in 0.6 s; the bad way's eight letters go at once.
-    assert came[-1] - came[0] >= 1.3
+    # Five at once, then one in 0.8 s; the bad way's eight letters go at once.
+    assert came[-1] - came[0] >= 1.8
     gone = sorted(r["received_at"] for r in of(few, "one"))
     assert gone[-1] - gone[0] < came[-1] - came[0]
 
