@@ -44,9 +44,9 @@ got, and compares none.
 **In production**: keep the chain in the connection's extra (`fallback_conn_ids`), so that operators can change it without a
 deployment. A fallback helps against outages and refused calls, not against bad answers: measure the second model on your own data
 before you need it. Every call asks the first connection again, so in an outage every task waits for it; the breaker of lesson 7.5
-skips it. A refused key does not fail the run either, so watch the ledger for 401. Another model splits the same text into other tokens, and list
-prices leave out discounts for caching and batches. So compare prices here and bills in the ledger. Offline, one small model on this
-machine gives all answers. With real keys, leave `pydanticai_outage` and `pydanticai_wrong_key` as they are: they have to fail.
+skips it. A refused key does not fail the run either, so watch the ledger for 401. Another model splits the same text into other
+tokens, and list prices leave out discounts for caching and batches. So compare prices here and bills in the ledger. Offline, one small
+model on this machine gives all answers. With real keys, leave `pydanticai_outage` and `pydanticai_wrong_key` as they are: they must fail.
 
 **Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py)
 """
