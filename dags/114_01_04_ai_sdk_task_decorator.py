@@ -33,8 +33,8 @@ It also renders the prompt that your function returns as a Jinja template, which
 text that a customer wrote. So the prompts here are files in `include/prompts`, rendered once by `llmkit.prompts`.
 
 **In production**: use a low temperature where a task parses the answer, a higher one where a person reads it. A chain multiplies
-failures: with three steps that each work 98 times in 100, one run in seventeen fails, so give each step its own retries. An answer
-that reaches `max_tokens` is cut off without an error; lesson 1.3 finds that out. Check a text against its facts before you publish it.
+failures: with three steps that each work 98 times in 100, one run in seventeen fails, so give each step its own retries. A text
+that reaches `max_tokens` is cut off without an error; lesson 1.3 shows how to notice it. Check a text against its facts before you publish it.
 The small offline model invents some, and a large one sometimes does too.
 
 **Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [1.5 Multi-Provider Support](114_01_05_multi_provider_support.py)
