@@ -1,9 +1,9 @@
 """
 # 114.1.1 AI SDK Overview
 
-You can call a model from a DAG with a provider's own SDK. Then you fetch the key, read the answer out of a text and repeat all that for
-the next provider. Airflow's AI SDK does it for you: a function that returns a prompt becomes a task that returns checked data. The SDK is
-the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its forerunner `airflow-ai-sdk` is deprecated.
+You can call a model from a DAG with a provider's own SDK. Then you ask for a format in words, read the answer out of a text and write
+other code for the next provider. Airflow's AI SDK does it for you: a function that returns a prompt becomes a task that returns checked
+data. The SDK is the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its forerunner `airflow-ai-sdk` is deprecated.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -12,9 +12,11 @@ the package `apache-airflow-providers-common-ai`, built on pydantic-ai. Its fore
 | Core abstractions (models, prompts) | `write_prompt`, `ask_with_sdk` |
 | Supported LLM providers | `list_providers` |
 
-**Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`. Both ways sent the same prompt;
-by hand, it needs one more sentence that names the format. `list_providers` has the names of all providers. Trigger it again with the
-line `apache-airflow-providers-nope` added to *Packages*: `check_installation` fails at once, and its log says what to install.
+**Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`. Both ways send the same prompt.
+By hand, one more sentence asks for JSON; with the SDK, the type `Routing` is sent too, with the three teams. The whole answer by hand is
+the XCom of `ask_by_hand`. `list_providers` has the connection types, and the prefixes of the models that pydantic-ai knows by name. It
+takes others too, such as `ollama` and `azure`. Trigger the DAG again with the line `apache-airflow-providers-nope` added to *Packages*:
+`check_installation` fails at its first try, and its log says what to install.
 
 **You should see** (offline):
 
@@ -32,11 +34,12 @@ line `apache-airflow-providers-nope` added to *Packages*: `check_installation` f
 
 **SDK or own code?** All SDK. There is a decorator for each kind of work, from one prompt to agents; `show_purpose` lists them, and the
 documentation says [which to choose](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/). OpenAI's own SDK
-can demand a JSON Schema too. The AI SDK does it for every provider, and the connection alone says which one answers.
+can demand a JSON Schema too. The AI SDK does it for every provider, and the connection alone says which one answers. With a real key
+the text by hand is often JSON, and may still stand in a Markdown fence or name a team that does not exist. You must check it yourself.
 
 **In production**: pin the provider's version, because it changes fast. Define `output_type` classes at the top of a module: Airflow cannot
-read a class from XCom that is nested in a function. Each retry of a model call is paid for, so choose `retries` for each task. A
-valid answer can still be wrong. The small offline model often is; measure a real one on your own data.
+read a class from XCom that is nested in a function. Here `serialize_output=True` makes the XCom a plain dict. A retry pays for a
+new call, so choose `retries` for each task. A valid answer can still be wrong, so measure a model on your own data.
 
 **Next** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py)
 """
@@ -84,16 +87,14 @@ class Routing(BaseModel):
     dag_id=Path(__file__).stem,
     dag_display_name="114.1.1 · AI SDK Overview",
     doc_md=__doc__,
+    # What a customer wrote is no template.
     jinja_environment_kwargs=prompts.rendered_once(),
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 1, "execution_timeout": timedelta(minutes=2)},
     params={
         "question": Param(QUESTION, type="string", title="Question", description="A customer's message.", minLength=1),
         "packages": Param(
-            PACKAGES,
-            type="array",
-            title="Packages",
-            description="Names on PyPI, one a line. A missing one stops the run.",
+            PACKAGES, type="array", title="Packages", description="PyPI names, one a line. A missing one fails the run."
         ),
     },
 )
@@ -114,9 +115,10 @@ def ai_sdk_overview() -> Any:
 
     @task
     def ask_by_hand(prompt: str) -> str:
-        """Understand Airflow AI SDK purpose: the same prompt by OpenAI's own SDK ends in a text that you have to parse."""
+        """Understand Airflow AI SDK purpose: OpenAI's own SDK, here from Airflow's hook, returns a text that you must parse."""
         from airflow.providers.openai.hooks.openai import OpenAIHook
 
+        # The JSON that is asked for has about 15 tokens, so 40 are enough.
         messages = [{"role": "user", "content": f"{prompt}\n\nAnswer as JSON with the keys team and urgent."}]
         chat = OpenAIHook().conn.chat
         reply = chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=40, temperature=0)
@@ -129,7 +131,7 @@ def ai_sdk_overview() -> Any:
 
     @task
     def list_providers() -> dict[str, list[str]]:
-        """Supported LLM providers: connection types from the package's own metadata, models from pydantic-ai's list."""
+        """Supported LLM providers: connection types by the package's metadata, prefixes by pydantic-ai's list of models."""
         from airflow.providers.common.ai.get_provider_info import get_provider_info
         from pydantic_ai.models import KnownModelName
 
@@ -147,7 +149,7 @@ def ai_sdk_overview() -> Any:
             by_hand_is_valid = False
         result = {
             **DECORATORS,
-            "model_providers": len(providers["model_prefixes"]),
+            "model_prefixes": len(providers["model_prefixes"]),
             "by_hand": textwrap.shorten(by_hand, 60, placeholder=" …"),
             "by_hand_is_valid": by_hand_is_valid,
             "with_sdk": with_sdk,

@@ -3,7 +3,7 @@
 
 Before a model call goes to production, somebody asks four questions. Where does the key live, and who sees it? Which model answers
 when a task names none? What stops fifty tasks from calling at once? Each task here answers one of them with a setting that you can
-change, and the last one reads from the ledger what the settings did. The ledger has one row for each request that really went out.
+change. The last task reads from the ledger what the settings did. The ledger has one row for each request that really went out.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,8 +13,10 @@ change, and the last one reads from the ledger what the settings did. The ledger
 | Rate limiting configuration | `call_at_a_rate`, `sum_up` |
 
 **Try it**: press *Trigger*. The log of `log_key` shows `***` in place of the key. `use_wrong_key` ends red on purpose, after one try of
-three. Trigger it again with *Requests a minute* set to 10: `sum_up` shows in *Storage → XCom* that the calls are now 6 seconds apart.
-Set `AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names the environment as the source.
+three, and the run still ends green, because its last task runs in any case. Trigger it again with *Requests a minute* set to 10: in
+*Storage → XCom* of `sum_up`, the calls are at least 6 seconds apart. With 60 the limit of one second hardly shows, because
+starting a task takes longer. `ExecutionAPISecretsBackend` is Airflow's API server, which reads the connections of the UI. Set
+`AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names the environment as the source.
 
 **You should see** (offline):
 
@@ -33,13 +35,18 @@ Set `AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names
 
 - seconds_between_calls: 1.2
 
-**SDK or own code?** Keys, models and retries are the SDK's: [connections](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html),
+**SDK or own code?** A connection holds the key and the model; temperature and limits are the task's. Keys, models and retries are the
+SDK's: [connections](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html),
 [secrets backends](https://airflow.apache.org/docs/apache-airflow/stable/security/secrets/secrets-backend/index.html), `ExceptionRetryPolicy`. Airflow has
 pools for calls that run at once, but no limit for calls that start in a minute, so `llmkit.limits` counts those in the database.
+`find_connections` uses an internal function of Airflow, `ensure_secrets_backend_loaded`. Use `Connection.get` in your own tasks.
 
 **In production**: keep keys in a secrets backend (Vault, AWS or Google Secret Manager). Give each team its own connection, so that you
-can withdraw a leaked key alone. Use a pool and a rate limit together. A pool works where a scheduler runs (`make up`); `make lesson`
-runs one task at a time anyway. Providers also limit tokens a minute: `RateLimit(..., tokens_per_minute=...)`.
+can withdraw a leaked key alone. Airflow masks a key as it stands in the connection, so never log a part or an encoded form of it. A
+`model_id` names the provider too: change it in `ask_with_overrides` when you put another provider's key into the connection. Use a pool
+and a rate limit together. A pool works where a scheduler runs (`make up`); `make lesson` runs one task at a time anyway. Providers also
+limit tokens a minute: `RateLimit(..., tokens_per_minute=...)`. A last task with `ALL_DONE` makes the run
+green whatever failed before it, so let it raise an error for what matters.
 
 **Builds on** [1.1 AI SDK Overview](114_01_01_ai_sdk_overview.py) · **Next** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py)
 """
@@ -81,7 +88,7 @@ STOP_ON_REFUSED_KEY = ExceptionRetryPolicy(
             60,
             type="integer",
             title="Requests a minute",
-            description="6 to 600. 10 is one every 6 s.",
+            description="For call_at_a_rate, 6 to 600. With 10 at most one call goes out every 6 s.",
             minimum=6,
             maximum=600,
         ),
@@ -97,8 +104,7 @@ def ai_sdk_configuration() -> Any:
         for conn_id in params["connections"]:
             row = {"id": conn_id, "found_by": "nobody", "type": None}
             for backend in ensure_secrets_backend_loaded():
-                connection = backend.get_connection(conn_id)
-                if connection:
+                if connection := backend.get_connection(conn_id):
                     # ExecutionAPISecretsBackend is Airflow's API server: its own backends, in the end the database.
                     row |= {"found_by": type(backend).__name__, "type": connection.conn_type}
                     break
@@ -107,7 +113,7 @@ def ai_sdk_configuration() -> Any:
 
     @task
     def log_key() -> None:
-        """API key management: Airflow masks a connection's key in every log line."""
+        """API key management: Airflow masks the key of a connection that a task has read, in all that the task logs."""
         log.info("The key of %s is %s", CONN_ID, Connection.get(CONN_ID).password)
 
     @task.llm(llm_conn_id="pydanticai_wrong_key", retry_policy=STOP_ON_REFUSED_KEY)
@@ -135,7 +141,7 @@ def ai_sdk_configuration() -> Any:
         output_retries=0,
     )
     def call_at_a_rate(number: int, params: dict) -> str:
-        """Rate limiting configuration: a pool, a limit for the task, and a turn in the database for each request."""
+        """Rate limiting configuration: a pool, a limit for this task, and a turn in the database for each request."""
         # One request in so many seconds, without the burst that a quota of a whole minute would let through.
         RateLimit("lesson_114_1_2", per_minute=1, minute=60 / params["per_minute"]).acquire(timeout=90)
         return f"Say the number {number}."
@@ -153,7 +159,8 @@ def ai_sdk_configuration() -> Any:
             query = "SELECT at FROM llm_calls WHERE run_id = %s AND task_id = 'call_at_a_rate' ORDER BY at"
             starts = database.execute(query, [context["run_id"]]).fetchall()
         gaps = [(later - earlier).total_seconds() for (earlier,), (later,) in itertools.pairwise(starts)]
-        result = {"connections": connections, "calls": calls, "seconds_between_calls": round(min(gaps), 1)}
+        shortest = round(min(gaps), 1) if gaps else None
+        result = {"connections": connections, "calls": calls, "seconds_between_calls": shortest}
         return tables.logged(log, result)
 
     asked = [log_key(), use_wrong_key(), ask_with_defaults(), ask_with_overrides()]

@@ -1,9 +1,9 @@
 """
 # 114.1.4 AI SDK Task Decorator
 
-One prompt that asks for everything at once gives a poor text, and nobody can tell which part went wrong. Lumen & Oak announces its
+When one prompt asks for everything at once and the text is poor, nobody can tell which part went wrong. Lumen & Oak announces its
 standing desk in three steps instead: an outline, a draft of it, and a polished text. Each step is one `@task.llm` task. You can read,
-test and repeat each step alone, and each has the model settings that suit it.
+test and repeat each step alone, and each has its own model settings.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,8 +13,9 @@ test and repeat each step alone, and each has the model settings that suit it.
 | Chain LLM tasks | `polish_draft`, `publish` |
 
 **Try it**: press *Trigger* and follow the graph from left to right. *Storage → XCom* of `write_outline` is data, with a headline and
-points; that of `write_draft` is text. Trigger it again with *Tone* set to `formal` and *Temperature of the draft* set to 1: the draft
-takes more liberties, and the last prompt gets one more line. Then clear `polish_draft` alone, and no other step is paid for again.
+points; that of `write_draft` is text. The result shows how the text begins; the whole text is the XCom of `polish_draft`. Trigger it
+again with *Tone* set to `formal` and *Temperature of the draft* set to 1: the draft is sampled more freely, and the last prompt gets
+one more sentence. Then clear `polish_draft` with *Downstream*. In the new result that step has two calls and the others still have one.
 
 **You should see** (offline):
 
@@ -32,8 +33,9 @@ It also renders the prompt that your function returns as a Jinja template, which
 text that a customer wrote. So the prompts here are files in `include/prompts`, rendered once by `llmkit.prompts`.
 
 **In production**: use a low temperature where a task parses the answer, a higher one where a person reads it. A chain multiplies
-failures: with three steps that each work 98 times in 100, one run in seventeen fails, so give each step its own retries. Check a text
-against its facts before you publish it. The small offline model invents some, and a large one sometimes does too.
+failures: with three steps that each work 98 times in 100, one run in seventeen fails, so give each step its own retries. A text
+that reaches `max_tokens` is cut off without an error; lesson 1.3 shows how to notice it. Check a text against its facts before you publish it.
+The small offline model invents some, and a large one sometimes does too.
 
 **Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [1.5 Multi-Provider Support](114_01_05_multi_provider_support.py)
 """
@@ -79,7 +81,7 @@ class Outline(BaseModel):
             FACTS,
             type="array",
             title="Facts",
-            description="One a line, two or more. The first prompt lists them.",
+            description="One a line, two or more. The prompt for the outline lists them.",
             items={"type": "string"},
             minItems=2,
         ),
@@ -87,13 +89,13 @@ class Outline(BaseModel):
             "friendly",
             enum=["friendly", "formal"],
             title="Tone",
-            description="formal adds a sentence to the last prompt: no contractions.",
+            description="formal adds a sentence to the last prompt: Do not use contractions.",
         ),
         "temperature": Param(
             0.3,
             type="number",
             title="Temperature of the draft",
-            description="0 to 1. A higher value makes the draft more varied. The other steps stay at 0.",
+            description="0 to 1. With a higher value the model takes less likely words. The other steps stay at 0.",
             minimum=0,
             maximum=1,
         ),
@@ -104,7 +106,7 @@ def ai_sdk_task_decorator() -> Any:
         llm_conn_id=CONN_ID,
         output_type=Outline,
         serialize_output=True,
-        model_settings={"temperature": 0.0, "max_tokens": 120},
+        model_settings={"temperature": 0.0, "max_tokens": 300},
     )
     def write_outline(params: dict) -> str:
         """Use @task.llm decorator: the function returns the prompt, the task returns the model's answer as an Outline."""
@@ -113,21 +115,21 @@ def ai_sdk_task_decorator() -> Any:
     @task
     def choose_settings(params: dict) -> dict[str, float]:
         """Configure model parameters: the settings of a task may be another task's result, here from the form."""
-        return {"temperature": params["temperature"], "max_tokens": 60, "seed": 7}
+        return {"temperature": params["temperature"], "max_tokens": 150, "seed": 7}
 
     @task.llm(llm_conn_id=CONN_ID, model_settings=choose_settings())
     def write_draft(outline: dict) -> str:
         """Template prompts with Jinja: the file draft_announcement/v1.j2 has a loop over the outline's points."""
         return prompts.load("draft_announcement").render(points=outline["points"])
 
-    @task.llm(llm_conn_id=CONN_ID, model_settings={"temperature": 0.0, "max_tokens": 40})
+    @task.llm(llm_conn_id=CONN_ID, model_settings={"temperature": 0.0, "max_tokens": 80})
     def polish_draft(draft: str, params: dict) -> str:
         """Chain LLM tasks: the answer of the step before is the input of this one."""
         return prompts.load("polish_announcement").render(draft=draft, tone=params["tone"])
 
     @task
     def publish(outline: dict, text: str, **context) -> dict[str, Any]:
-        """Chain LLM tasks: the first and the last answer make the announcement, and the ledger has the tokens of each step."""
+        """Chain LLM tasks: the first answer gives the headline, the last one the text; the ledger has each step's tokens."""
         from llmkit import ledger
 
         steps = []

@@ -3,7 +3,7 @@
 
 Lumen & Oak does not want its mail to depend on one provider. The same prompt therefore runs on five of them, and nothing but
 the connection changes: this file names no SDK. When the first provider of a chain is down, the next one answers in the same
-task. Every provider has other prices, so the last part asks what the same work costs on each.
+task. Every provider has other prices, so the last task puts the price of the same number of tokens beside each answer.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -12,9 +12,10 @@ task. Every provider has other prices, so the last part asks what the same work 
 | Fallback provider configuration | `ask_with_fallback`, `prove_who_answered` |
 | Cost comparison utilities | `compare_prices` |
 
-**Try it**: open the mapped task `ask_provider`: it has five instances, one a connection. *Trigger* the DAG with one line fewer in
-*Connections*: there is one instance less, and nothing else changes. The rows of the fallback come from the ledger, which has every
-call to a model, also the failed ones. `make costs` shows the same ledger.
+**Try it**: open the mapped task `ask_provider`: it has five instances, one for each connection. *Trigger* the DAG with one line fewer
+in *Connections*: there is one instance fewer, and the other answers stay. *USD for 1,000* is the price of 1,000 such calls. The rows of
+the fallback come from the ledger, which has every call to a model, also the failed ones. A 503 is there three times, because OpenAI's
+client tries again twice before the chain moves on. `make costs` shows the same ledger.
 
 **You should see** (offline):
 
@@ -37,12 +38,15 @@ call to a model, also the failed ones. `make costs` shows the same ledger.
 
 **SDK or own code?** `LLMOperator`, `@task.llm` and the fallback are Airflow's AI SDK. Its page on
 [provider fallback](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html) says which errors
-move on to the next connection. The ledger and `routing.quotes` are the course's own: the SDK compares no prices.
+move on to the next connection. The ledger and `routing.quotes` are the course's own: pydantic-ai knows the price of an answer that it
+got, and compares none.
 
 **In production**: keep the chain in the connection's extra (`fallback_conn_ids`), so that operators can change it without a
 deployment. A fallback helps against outages and refused calls, not against bad answers: measure the second model on your own data
-before you need it. Another model splits the same text into other tokens, and list prices leave out discounts for caching and
-batches. So compare prices here and bills in the ledger. Offline, one small model on this machine gives all answers.
+before you need it. Every call asks the first connection again, so in an outage every task waits for it; the breaker of lesson 7.5
+skips it. A refused key does not fail the run either, so watch the ledger for 401. Another model splits the same text into other
+tokens, and list prices leave out discounts for caching and batches. So compare prices here and bills in the ledger. Offline, one small
+model on this machine gives all answers. With real keys, leave `pydanticai_outage` and `pydanticai_wrong_key` as they are: they must fail.
 
 **Builds on** [1.3 Basic LLM Task](114_01_03_basic_llm_task.py) · **Next** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py)
 """
@@ -69,7 +73,7 @@ WHERE run_id = %s AND task_id = 'ask_with_fallback' GROUP BY 1, 2, 3 ORDER BY mi
 
 
 class Routing(BaseModel):
-    """Each provider asks its model for this in a way of its own; what comes back is checked against the same type."""
+    """The SDK asks each provider for this type in that provider's way, and checks every answer against it."""
 
     team: Literal["support", "sales", "accounting"] = Field(
         description="support: something is broken or late; sales: prices and offers; accounting: invoices and payments"
@@ -99,7 +103,7 @@ class Routing(BaseModel):
 def multi_provider_support() -> Any:
     @task
     def write_prompt(params: dict) -> str:
-        """Provider-agnostic prompts: plain words, no provider's special tokens. The SDK sees to roles and formats."""
+        """Provider-agnostic prompts: plain words, no provider's special tokens. The SDK adds roles and formats."""
         return prompts.load("route_ticket").render(shop="Lumen & Oak", ticket=params["ticket"])
 
     @task
@@ -139,7 +143,7 @@ def multi_provider_support() -> Any:
 
     @task
     def compare_prices(rows: list[dict], fallback: list[dict], run_id: str) -> dict[str, Any]:
-        """Cost comparison utilities: the tokens of one call, by the ledger, at the list price of each model."""
+        """Cost comparison utilities: the average tokens of a call, by the ledger, at the list price of each model."""
         from llmkit import ledger, routing
 
         spent = {each.group: each for each in ledger.spending("task_id", "status", run_id=run_id)}

@@ -2,7 +2,7 @@
 # 114.2.1 OpenAI Connection Setup
 
 Every OpenAI task reads one Airflow connection. This lesson writes that connection in the three forms that Airflow takes, shows
-the headers of a request that really went out, and tests it. When the test fails, the lesson reads the SDK's own error and says
+the headers of a request that really went out, and tests it. When the test fails, the lesson reads the SDK's own error. It says
 what to mend, and whether a retry can help.
 
 | Checklist item | Tasks that show it |
@@ -16,6 +16,7 @@ what to mend, and whether a retry can help.
 fill in under *Admin → Connections*. Open the log of `send_headers`: Airflow masks the key there. *Trigger* the DAG with your own
 *Organization* and *Project*, and the headers have them. Then break it: put port 9 into the host of `openai_default`, and
 `test_connection` fails with what to check. Offline every organization works; OpenAI refuses one that is not yours (HTTP 401).
+The case *no key* is only seen without `OPENAI_API_KEY` in the environment, because the SDK takes the key from there.
 
 **You should see** (offline):
 
@@ -32,15 +33,17 @@ fill in under *Admin → Connections*. Open the log of `send_headers`: Airflow m
 - project: –
 - organization: –
 
-**SDK or own code?** The hook's `test_connection()`, behind the *Test* button of the UI, sends the same request but returns the
-error as a text only. This lesson keeps the error's class, status and code. See Airflow's pages on the
+**SDK or own code?** The hook's `test_connection()` is behind the *Test* button of the UI, which is off unless Airflow's setting
+`test_connection` is `Enabled`, as here. It sends the same request but returns the error as a text only. This lesson keeps the error's
+class, status and code. Its checks switch off the client's own two retries; your connection keeps them. See Airflow's page on the
 [OpenAI connection](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/connections.html) and OpenAI's list of
 [error codes](https://developers.openai.com/api/docs/guides/error-codes).
 
 **In production**: give each team or use a connection with its own key and project. Then you can tell its usage apart and
-withdraw one key alone. Keep keys in a secrets backend, and rotate them in the connection, never in the DAG. Test a connection
-when it changes, not before each run: the test is one more request that can fail. A list of models costs nothing, so it may not
-notice that an account has no credit; the first completion does.
+withdraw one key alone. Keep keys in a secrets backend, and rotate them in the connection, never in the DAG. Put the key into the
+password and not into the extra, which `write_connection` shows. Test a connection when it changes, not before each run: the test
+is one more request that can fail. A list of models costs nothing, so it may not notice that an account has no credit; the first
+completion does. A key that is restricted to completions may be refused the list (HTTP 403).
 
 **Builds on** [1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py) · **Next** [2.2 OpenAI Chat Completion](114_02_02_openai_chat_completion.py)
 """
@@ -60,7 +63,7 @@ from llmkit import tables
 
 log = logging.getLogger(__name__)
 VARIABLE = "AIRFLOW_CONN_OPENAI_LESSON"
-TEXT = ["null", "string"]
+ID = "Such as org-123 or proj_123. It is sent as a header. Leave it empty to keep the connection's own or the key's."
 FAULTS = {
     "no key": {"password": None},
     "wrong key": {"password": "keyless:wrong-key"},
@@ -69,7 +72,7 @@ FAULTS = {
 }
 ADVICE = {
     401: ("correct the key or the organization", False),
-    403: ("allow it to the key; check country and project", False),
+    403: ("give the key this permission; check country and project", False),
     429: ("send fewer requests a minute", True),
     500: ("wait: the fault is the server's", True),
     "spent": ("buy credit; waiting does not help", False),
@@ -79,7 +82,7 @@ ADVICE = {
 def connection(params: dict, **changes: str | None) -> Connection:
     """`openai_default` with organization and project from the form, and with `changes`."""
     known = Connection.get("openai_default")
-    client = {"max_retries": 0, **known.extra_dejson.get("openai_client_kwargs", {})}
+    client = dict(known.extra_dejson.get("openai_client_kwargs", {}))
     for name in ("organization", "project"):
         if value := changes.pop(name, params[name]):
             client[name] = value
@@ -88,18 +91,18 @@ def connection(params: dict, **changes: str | None) -> Connection:
 
 
 def check(case: str, made: Connection) -> dict[str, Any]:
-    """What a request came to, and whether a retry can help. The connection is in the environment of this task alone."""
+    """What a request came to, and whether a retry can help. The connection is in this process' environment only."""
     import openai
 
     os.environ[VARIABLE] = made.as_json()
     result, retry = "works", None
     try:
-        BaseHook.get_hook("openai_lesson").conn.models.list()
+        BaseHook.get_hook("openai_lesson").conn.with_options(max_retries=0).models.list()
     except openai.APIConnectionError:
         result, retry = "no answer: check host, proxy and firewall", True
     except openai.APIStatusError as error:
-        spent = "insufficient_quota" in (error.code, error.type)
-        advice, retry = ADVICE.get("spent" if spent else min(error.status_code, 500), ("read the log", False))
+        kind = "spent" if "insufficient_quota" in (error.code, error.type) else min(error.status_code, 500)
+        advice, retry = ADVICE.get(kind, ("read the log", False))
         result = f"HTTP {error.status_code} {error.code or error.type}: {advice}"
         log.warning("%s", error)
     except openai.OpenAIError as error:  # nothing was sent
@@ -114,8 +117,8 @@ def check(case: str, made: Connection) -> dict[str, Any]:
     tags=["reference", "core", "beginner", "success"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=1)},
     params={
-        "organization": Param(None, type=TEXT, title="Organization", description="Like org-123. Empty: the key's own."),
-        "project": Param(None, type=TEXT, title="Project", description="Like proj_123. Empty: the key's own."),
+        "organization": Param(None, type=["null", "string"], title="Organization", description=ID),
+        "project": Param(None, type=["null", "string"], title="Project", description=ID),
     },
 )
 def openai_connection_setup() -> Any:

@@ -94,8 +94,12 @@ def test_the_same_tokens_at_each_price(run):
     assert read > 50 and written > 5
     prices = {row["conn_id"]: row["USD for 1,000"] for row in run.result["answers"]}
     # Dollars for a million tokens of the prompt and of the answer, as the providers list them.
-    listed = {"pydanticai_default": (0.15, 0.6), "pydanticai_gemini": (0.3, 2.5)}
+    listed = {
+        "pydanticai_default": (0.15, 0.6),
+        "pydanticai_gemini": (0.3, 2.5),
+        "pydanticai_bedrock_default": (3.3, 16.5),
+    }
     for conn_id, (per_read, per_written) in listed.items():
         assert prices[conn_id] == pytest.approx((read * per_read + written * per_written) / 1000, abs=1e-4)
     assert prices["pydanticai_ollama"] is None, "no price is not a price of 0"
-    assert prices["pydanticai_bedrock_default"] > prices["pydanticai_default"]
+    assert prices["pydanticai_anthropic"] > prices["pydanticai_default"]

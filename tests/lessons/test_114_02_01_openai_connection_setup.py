@@ -47,7 +47,6 @@ def check(lesson_module, llmock):
     def check(status, code=None):
         llmock.fail(status, code=code)
         made = Connection(conn_id="openai_lesson", conn_type="openai", host=llmock.base_url(), password="any")
-        made.extra = '{"openai_client_kwargs": {"max_retries": 0}}'
         return lesson_module(DAG).check("a case", made)
 
     return check
@@ -80,7 +79,7 @@ def test_json_uri_and_fields_are_the_same_connection(own, keyless_url):
     for made in read:
         assert (made.conn_type, made.host, made.password) == ("openai", f"{keyless_url}/openai/v1", "<your key>")
         client = made.extra_dejson["openai_client_kwargs"]
-        assert (client.get("organization"), client.get("project")) == ("org-of-o'the-test", "proj_of_the_test")
+        assert client == {"organization": "org-of-o'the-test", "project": "proj_of_the_test"}
     assert written["UI"] == {
         "Host": f"{keyless_url}/openai/v1",
         "API Key": "<your key>",
@@ -109,7 +108,7 @@ def test_no_key_and_a_wrong_key_are_told_apart(run):
 @pytest.mark.parametrize(
     ("status", "code", "says", "retry"),
     [
-        (403, None, "allow it to the key", False),
+        (403, None, "give the key this permission", False),
         (429, "insufficient_quota", "buy credit", False),
         (429, "rate_limit_exceeded", "send fewer requests", True),
         (500, None, "the fault is the server's", True),
@@ -158,5 +157,5 @@ def test_a_dead_connection_fails_its_test(run_with):
 @pytest.mark.checklist("114.2.1", "Test connection")
 def test_a_refused_key_fails_at_once(run_with):
     refused = run_with("org-refused", password="keyless:fail=403")
-    assert refused.state == "failed" and "allow it to the key" in refused.log
+    assert refused.state == "failed" and "give the key this permission" in refused.log
     assert [r["status"] for r in refused.requests] == [403]
