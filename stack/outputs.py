@@ -94,7 +94,10 @@ def main(wanted: list[str]) -> int:
             outcome = execute(settings, dag_id)
             try:
                 if outcome.result is None:
-                    raise ValueError(outcome.error or "the run has no result: let the @dag function return it")
+                    raise ValueError(
+                        outcome.error
+                        or f"the run ended {outcome.state} without a result; {settings.logs / 'outputs.log'} has it"
+                    )
                 path.write_text(with_block(path.read_text(), outcome.result))
             except ValueError as error:
                 failed += 1

@@ -69,8 +69,9 @@ def coverage(repo: Path) -> tuple[int, int]:
 
 
 def doc_table(doc: str) -> dict[str, list[str]]:
-    """Checklist item to task ids, from the lesson's table."""
-    rows = re.findall(r"^\| (?!Checklist item|-)([^|]+?) \| ([^|]+?) \|$", doc, re.MULTILINE)
+    """Checklist item to task ids, from the lesson's table, which stands before what to try."""
+    table = doc.split(PARTS[0])[0]
+    rows = re.findall(r"^\| (?!Checklist item|-)([^|]+?) \| ([^|]+?) \|$", table, re.MULTILINE)
     return {item: re.findall(r"`([^`]+)`", tasks) for item, tasks in rows}
 
 

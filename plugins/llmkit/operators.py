@@ -90,9 +90,7 @@ class _CompletionOperator(BaseOperator):
                 "Change the prompt or raise max_tokens; asking again would cost the same."
             )
         if reason in _CUT_OFF:
-            self.log.warning(
-                "The completion was cut off at max_tokens=%s; its last sentence is not whole.", self.max_tokens
-            )
+            self.log.warning("The token limit cut the completion off (finish reason %s): its end is missing.", reason)
         return text
 
 

@@ -53,7 +53,7 @@ def test_the_operator_keeps_what_a_bill_needs(run, dagbag):
     assert run.result["reply"] == run.xcoms["draft_reply"] and len(run.result["reply"]) > 20
     whole = "stop" if draft["completion_tokens"] < 80 else "length"
     assert [row["ended"] for row in rows] == [whole, None, "length", "length", "length"]
-    assert run.log.count("cut off at max_tokens=16") >= 3
+    assert run.log.count("cut the completion off (finish reason length)") >= 3
 
 
 @pytest.mark.checklist("114.2.2", "OpenAIChatOperator usage")

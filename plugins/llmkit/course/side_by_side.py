@@ -51,21 +51,6 @@ def last_line(lost: str, of: str | None = None) -> Callable[[Any], None]:
     return say
 
 
-def table(context: Any, **results: str) -> str:
-    """The same as a Markdown table, with the state of the task that ``results`` names (of a mapped task, the worst)."""
-    lines = ["| way | calls | refused | tokens | USD | seconds | result |", "|---|--:|--:|--:|--:|--:|---|"]
-    for row in rows(context, **results):
-        spent = f"{row['calls']} | {row['refused']} | {row['tokens']} | {row['usd']:.6f} | {row['seconds']:.1f}"
-        lines.append(f"| {row['way']} | {spent} | {_state(context['ti'], results[row['way']])} |")
-    return "\n".join(lines)
-
-
-def _state(ti: Any, task_id: str) -> str:
-    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id])[ti.run_id]
-    found = {str(state) for state in states.values()}
-    return "failed" if "failed" in found else ", ".join(sorted(found)) or "not run"
-
-
 def _spent(context: Any, names: list[str]) -> tuple[Any, ...]:
     """Calls, refused ones, tokens, USD and seconds of tasks and task groups of this run."""
     from llmkit import ledger

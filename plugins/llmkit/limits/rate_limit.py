@@ -71,7 +71,9 @@ class RateLimit:
             # Somebody was told to come later while this caller slept: its turn is off, and it takes another.
             due = 0
         waited = time.monotonic() - began
-        log.info("limit %s: waited %.2f s for one of %d requests a minute", self.name, waited, self.per_minute)
+        log.info(
+            "limit %s: waited %.2f s for one of %d requests in %g s", self.name, waited, self.per_minute, self.minute
+        )
         return waited
 
     def settle(self, tokens: int, used: int) -> None:
