@@ -112,7 +112,7 @@ def test_a_cut_off_completion_is_returned_with_a_warning(run, llmock, provider, 
     llmock.add(Reply(text="A warm li", finish_reason="length" if provider == "cohere" else CUT_OFF[provider]))
     text, pushed = run(max_tokens=3)
     assert text == "A warm li" and pushed["finish_reason"] == CUT_OFF[provider]
-    assert "cut the completion off (finish reason length)" in capsys.readouterr().out
+    assert f"cut the completion off (finish reason {CUT_OFF[provider]})" in capsys.readouterr().out
 
 
 def test_an_empty_completion_is_an_error_that_was_paid(run, operators, llmock, provider):
