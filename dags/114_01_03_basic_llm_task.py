@@ -24,7 +24,7 @@ XCom of `retrieve_completion`.
 - finish_reason: stop
 - output_tokens: 38
 - next_step: a colleague checks the draft and sends it
-- draft_text: We're sorry to hear that something is wrong with your …
+- draft_begins: We're sorry to hear that something is wrong with your …
 
 **SDK or own code?** `@task.llm` does all this in one task (next lesson), but it returns only the text: a text that was cut off
 looks like a whole one. This lesson uses the same

@@ -21,10 +21,10 @@ client tries again twice before the chain moves on. `make costs` shows the same 
 
 | conn_id                    | decision        | model name                                           |   USD for 1,000 |
 |:---------------------------|:----------------|:-----------------------------------------------------|----------------:|
-| pydanticai_default         | support, urgent | openai-chat:gpt-4o-mini                              |          0.0428 |
-| pydanticai_anthropic       | support, urgent | anthropic:claude-sonnet-5                            |            0.61 |
-| pydanticai_gemini          | support, urgent | google:gemini-2.5-flash                              |          0.1115 |
-| pydanticai_bedrock_default | support, urgent | bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0 |          1.0065 |
+| pydanticai_default         | support, urgent | openai-chat:gpt-4o-mini                              |          0.0425 |
+| pydanticai_anthropic       | support, urgent | anthropic:claude-sonnet-5                            |           0.606 |
+| pydanticai_gemini          | support, urgent | google:gemini-2.5-flash                              |          0.1109 |
+| pydanticai_bedrock_default | support, urgent | bedrock:us.anthropic.claude-sonnet-4-5-20250929-v1:0 |          0.9999 |
 | pydanticai_ollama          | support, urgent | ollama:llama3.2                                      |               – |
 
 | model           |   status | provider   |   requests |
@@ -33,7 +33,7 @@ client tries again twice before the chain moves on. `make costs` shows the same 
 | gpt-4o-mini     |      401 | openai     |          1 |
 | claude-sonnet-5 |      200 | anthropic  |          1 |
 
-- tokens of a prompt: 205
+- tokens of a prompt: 203
 - tokens of an answer: 20
 
 **SDK or own code?** `LLMOperator`, `@task.llm` and the fallback are Airflow's AI SDK. Its page on

@@ -20,13 +20,13 @@ warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very 
 
 | call                   | ended   | model         |   tokens |   USD for 1,000 |
 |:-----------------------|:--------|:--------------|---------:|----------------:|
-| OpenAIChatOperator     | stop    | gpt-4o-mini   |      129 |           0.044 |
+| OpenAIChatOperator     | length  | gpt-4o-mini   |      154 |           0.059 |
 | OpenAIResponseOperator | –       | gpt-4o-mini   |      154 |           0.059 |
 | ask_model              | length  | gpt-3.5-turbo |       90 |           0.061 |
 | ask_model              | length  | gpt-4         |       90 |            3.18 |
 | ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
 
-- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is no longer available. Please refer to the Aurora website for current products. If you need something else, pl…
+- reply: I'm sorry for any confusion, but as a product of the Aurora brand, your Aurora lamp is currently available at a limited edition price. Please ensure you have the right order to purchase from our onli…
 - equal at 0: yes
 - equal at 0 and 1.5: no
 

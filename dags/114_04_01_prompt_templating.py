@@ -33,9 +33,6 @@ not extend it.
 - prompts that one edit of the frame changed: 2 of 3
 - calls to a model: 1
 - the letter begins: We're excited about your new addition to our business! … (finish reason: length)
-- a hostile question: stayed text
-- bad values refused: 4 of 4
-- prompts that one edit of the frame changed: 2 of 3
 
 **SDK or own code?** Airflow [renders Jinja](https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/operators.html) in
 an operator's fields, with the whole context (`params`, `var`, `conn`) in reach. `llmkit.prompts` gives a template only the

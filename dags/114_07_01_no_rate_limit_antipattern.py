@@ -21,14 +21,13 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-|      usd | way      | lost             |   calls |   tokens |   refused |   seconds |
-|---------:|:---------|:-----------------|--------:|---------:|----------:|----------:|
-| 0.000402 | bad_way  | 16 of 16 answers |      54 |     2585 |        30 |      13.7 |
-| 0.000269 | good_way | 0 of 16 answers  |      16 |     1727 |         0 |       3.7 |
+| way      |   calls |   refused |   tokens |      usd |   seconds | lost             |
+|:---------|--------:|----------:|---------:|---------:|----------:|:-----------------|
+| bad_way  |      58 |        36 |     2377 | 0.000371 |       7.2 | 16 of 16 answers |
+| good_way |      17 |         1 |     1727 | 0.000269 |       4.2 | 0 of 16 answers  |
 
-- verdict: The bad way paid 0.000402 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 - ask_again_later: answered in try 2
-- verdict: The bad way paid 0.000386 USD and lost 14 of 14 answers (21 calls refused). The good way paid 0.000236 USD and lost 0 of 14 answers (1 calls refused).
+- verdict: The bad way paid 0.000371 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
 jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry

@@ -21,8 +21,8 @@ beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the ve
 
 | way      |   calls |   tokens |      usd |   seconds | lost                         |
 |:---------|--------:|---------:|---------:|----------:|:-----------------------------|
-| bad_way  |      22 |    15662 | 0.002358 |        12 | 19 of 19 labels (2 refusals) |
-| good_way |      19 |     3662 |  0.00056 |       3.3 | 0 of 19 labels (0 refusals)  |
+| bad_way  |      22 |    15662 | 0.002358 |       3.6 | 19 of 19 labels (2 refusals) |
+| good_way |      19 |     3662 |  0.00056 |       0.9 | 0 of 19 labels (0 refusals)  |
 
 |     paid | limit                            |   allowed |
 |---------:|:---------------------------------|----------:|

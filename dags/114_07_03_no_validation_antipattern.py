@@ -21,10 +21,10 @@ answers in ten and cuts four in ten.
 
 **You should see** (offline):
 
-|      usd | way      |   calls |   tokens |   seconds | not written   |
-|---------:|:---------|--------:|---------:|----------:|:--------------|
-| 0.000498 | bad_way  |      12 |     2494 |       4.2 | 12 of 12 rows |
-|  0.00086 | good_way |      17 |     4554 |        11 | 2 of 12 rows  |
+| way      |   calls |   tokens |      usd |   seconds | not written   |
+|:---------|--------:|---------:|---------:|----------:|:--------------|
+| bad_way  |      12 |     2494 | 0.000498 |       0.6 | 12 of 12 rows |
+| good_way |      17 |     4554 |  0.00086 |       0.9 | 2 of 12 rows  |
 
 - good_way: put aside: 2
 - good_way: as it is: 5

@@ -21,13 +21,13 @@ as the breaker is still open. Move the line *openai_outage* in *Connections* to 
 
 | way      |   calls |   tokens |      usd |   seconds | lost                             |
 |:---------|--------:|---------:|---------:|----------:|:---------------------------------|
-| bad_way  |       6 |        0 |        0 |       7.1 | 6 of 6 tickets (6 calls refused) |
-| good_way |       9 |      649 | 0.001346 |         7 | 0 of 6 tickets (3 calls refused) |
+| bad_way  |       6 |        0 |        0 |       4.9 | 6 of 6 tickets (6 calls refused) |
+| good_way |       7 |      649 | 0.001346 |       2.4 | 0 of 6 tickets (1 calls refused) |
 
 - answered by: anthropic_default 6
-- asked in vain: 3
-- not even asked: 3
-- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (3 calls refused).
+- asked in vain: 1
+- not even asked: 5
+- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (1 calls refused).
 
 **SDK or own code?** Each SDK retries twice by itself, always at the same provider. common-ai has
 [fallback_conn_ids](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html), which moves to
