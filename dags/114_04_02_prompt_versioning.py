@@ -67,7 +67,6 @@ MAIL = Path(__file__).parents[1] / "include" / "data" / "mail.json"  # 200 lette
 PROMPT, ALIASES, WHO = "sort_ticket", ["production", "candidate"], "lesson 4.2"
 SHARE_HELP = "The share of the customers whose letters the new version sorts, 0.1 to 0.9."
 LETTERS_HELP = "20 to 200 letters for both versions together. With few letters no lead is certain."
-KEEP_HELP = "There is no roll-back. If version 2 wins, the next run starts with it in production."
 LETTER = "I would like my money back on the card and not as a voucher."
 
 
@@ -91,7 +90,7 @@ def sort(prompt: prompts.Prompt, letters: list[str]) -> list[str]:
     params={
         "share": Param(0.5, type="number", minimum=0.1, maximum=0.9, title="Share", description=SHARE_HELP),
         "letters": Param(120, type="integer", minimum=20, maximum=200, title="Letters", description=LETTERS_HELP),
-        "keep": Param(False, type="boolean", title="Keep the winner", description=KEEP_HELP),
+        "keep": Param(False, type="boolean", title="Keep the winner", description="No roll-back: the winner stays."),
     },
 )
 def prompt_versioning() -> Any:
