@@ -99,7 +99,7 @@ def local_llm_integration() -> Any:
 
     @task
     def check_vllm() -> str:
-        """vLLM serving: the list of models needs the key, so it checks both. In it a server says who it is."""
+        """vLLM serving: the list of models needs the key, so it checks server and key, and tells who answers."""
         client = OpenAIHook(conn_id=VLLM["conn_id"]).conn.with_options(max_retries=0, timeout=5)
         return client.models.list().data[0].owned_by
 

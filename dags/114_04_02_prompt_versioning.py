@@ -104,7 +104,7 @@ def prompt_versioning() -> Any:
 
     @task
     def assign_arms(in_use: dict[str, int], params: dict) -> list[dict[str, Any]]:
-        """A/B testing prompts: a hash of the customer's number decides. A customer meets the same arm in every run."""
+        """A/B testing prompts: a hash of the customer's number decides. While the share stays, so does a customer's arm."""
         weights = {"production": 1 - params["share"], "candidate": params["share"]}
         letters = {alias: [] for alias in ALIASES}
         for letter in json.loads(MAIL.read_text())[: params["letters"]]:
