@@ -14,9 +14,9 @@ Many tutorials still name PaLM models, which are gone. And Gemini 2.5 thinks bef
 | Embeddings with Vertex | `find_entry` |
 
 **Try it**: choose `text-bison@002` as *Model* in the *Trigger* form. The task `choose_model` fails at once, names the successor, and
-nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. Only the first
-message is counted: the follow-up has more tokens and is sent without a check. With `gemini-2.5-pro`, whose thinking cannot be switched off, *Storage → XCom* of `choose_model` shows a limit of 136 tokens: 8 for
-the answer and 128 for thinking.
+nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. Only the first message is counted: the
+follow-up has more tokens and is sent without a check. With `gemini-2.5-pro`, whose thinking cannot be switched off, *Storage → XCom*
+of `choose_model` shows a limit of 136 tokens: 8 for the answer and 128 for thinking.
 
 **You should see** (offline):
 

@@ -44,8 +44,8 @@ streams). Newer models are reached through an inference profile, whose id begins
 are legacy, and AWS refuses legacy models to new customers: in a live account choose Nova. *USD for 1,000* is the list price of 1,000
 calls with the tokens of the row *converse*. Offline one small model answers for all of them, and only the prices differ. With a real key
 each model counts and writes other tokens, 20 or 30 of them cut a leaflet off (raise *Tokens*), and two calls can give two texts
-although the temperature is 0. A retry of `stream_to_storage` pays for the whole text again. An object store shows a file only when
-it is closed: there *grew* is *no*.
+although the temperature is 0. A retry of `stream_to_storage` pays for the whole text again. An object store shows a file only when it
+is closed: there *grew* is *no*.
 
 **Builds on** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py) · **Next** [3.5 Local LLM Integration](114_03_05_local_llm_integration.py)
 """
