@@ -2,7 +2,7 @@
 # 114.3.3 Google Vertex AI
 
 Vertex AI serves Gemini with Google Cloud's projects, regions and service accounts. Lumen & Oak answers a customer's question from its
-FAQ: embeddings find the nearest entry. Gemini then says which team takes over the chat, message by message. Two traps are closed.
+FAQ: embeddings find the nearest entry. Gemini then says which team takes over the chat, message by message. The pipeline avoids two traps.
 Many tutorials still name PaLM models, which are gone. And Gemini 2.5 thinks before it writes. Its thoughts count against
 `max_output_tokens`, so a small limit can leave no room for any text.
 
@@ -14,8 +14,9 @@ Many tutorials still name PaLM models, which are gone. And Gemini 2.5 thinks bef
 | Embeddings with Vertex | `find_entry` |
 
 **Try it**: choose `text-bison@002` as *Model* in the *Trigger* form. The task `choose_model` fails at once, names the successor, and
-nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. With `gemini-2.5-pro`,
-whose thinking cannot be switched off, *Storage → XCom* of `choose_model` shows a limit of 8 + 128 tokens.
+nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. Only the first message is counted: the
+follow-up has more tokens and is sent without a check. With `gemini-2.5-pro`, whose thinking cannot be switched off, *Storage → XCom*
+of `choose_model` shows a limit of 136 tokens: 8 for the answer and 128 for thinking.
 
 **You should see** (offline):
 
@@ -35,10 +36,11 @@ returns the text alone, and `None` when there is none. `GeminiOperator` below is
 the tokens. `GenAICountTokensOperator` counts too; here one task counts and decides. The operator for embeddings returns an object
 that Airflow does not read back from XCom, so `find_entry` uses the hook.
 
-**In production**: offline nothing thinks, and the count is always what is billed; with a real key compare both columns.
-Leave the keyfile empty where workers run in Google's cloud: they then use their own identity, and no key must be rotated. Gemini 3
-has a `thinking_level` in place of the budget. The nearest entry may
-answer another question: let it count only above a score that you measured on your own questions.
+**In production**: offline nothing thinks, and the count is always what is billed. With a real key compare *tokens counted before* with
+*prompt tokens* in the first row. The thinking budget is a target that a model may overrun, so leave it more room than these 8 tokens.
+Gemini 3 has a `thinking_level` in place of the budget. Google retires Gemini models too: look up the date before you choose one.
+Leave the keyfile empty where workers run in Google's cloud: they then use their own identity, and you have no key to rotate.
+The nearest entry may answer another question: let it count only above a score that you measured on your own questions.
 
 **Builds on** [3.2 Anthropic Claude Integration](114_03_02_anthropic_claude_integration.py) · **Next** [3.4 AWS Bedrock Integration](114_03_04_aws_bedrock_integration.py)
 """
@@ -65,6 +67,8 @@ THINKING = {"gemini-2.5-flash": 0, "gemini-2.5-flash-lite": 0, "gemini-2.5-pro":
 SUCCESSORS = {"text-bison": "gemini-2.5-flash", "chat-bison": "gemini-2.5-flash", "text-unicorn": "gemini-2.5-pro"}
 MODELS = [*THINKING, "text-bison@002", "chat-bison-32k", "text-unicorn@001"]
 QUESTION = "May I return the Lyra lamp? I do not like it."
+MODEL_HELP = "It sorts both messages. The PaLM names are refused before anything is sent."
+BUDGET_HELP = "Tokens, from 1. When the first prompt has more, the run stops before Gemini writes."
 FOLLOW_UP = "Thank you. And may I pay the invoice in two parts?"
 
 
@@ -88,13 +92,9 @@ class GeminiOperator(GenAIGenerateContentOperator):
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="What a customer asks."),
-        "model": Param(
-            "gemini-2.5-flash", enum=MODELS, title="Model", description="It sorts messages. PaLM models are refused."
-        ),
-        "budget": Param(
-            200, type="integer", minimum=1, title="Budget", description="Tokens, from 1. A longer prompt is not sent."
-        ),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="The first message."),
+        "model": Param("gemini-2.5-flash", enum=MODELS, title="Model", description=MODEL_HELP),
+        "budget": Param(200, type="integer", minimum=1, title="Budget", description=BUDGET_HELP),
     },
 )
 def google_vertex_ai() -> Any:
@@ -103,7 +103,7 @@ def google_vertex_ai() -> Any:
         """Configure Vertex AI connection: whose key signs, or the worker's own identity, and whose project pays."""
         hook = GenAIGenerativeModelHook(gcp_conn_id=CONN_ID)
         extra, project = hook.get_connection(CONN_ID).extra_dejson, hook.get_credentials_and_project_id()[1]
-        stored = [name for name in ("keyfile_dict", "key_path") if extra.get(name)]
+        stored = [name for name in ("keyfile_dict", "key_path", "key_secret_name") if extra.get(name)]
         kind = f"service account by {stored[0]}" if stored else "the worker's own identity (no key stored)"
         return {"kind": kind, "project": project}
 
@@ -131,7 +131,7 @@ def google_vertex_ai() -> Any:
 
     @task
     def count_tokens(model: dict, params: dict) -> int:
-        """Text and chat completions: Google counts free of charge; a prompt that is too long stops the run here."""
+        """Text and chat completions: Google counts free of charge; a first prompt that is too long stops the run here."""
         system, contents = model["config"]["system_instruction"], [params["question"]]
         asked = {"model": model["name"], "contents": contents, "config": {"system_instruction": system}}
         tokens = GenAIGenerativeModelHook(gcp_conn_id=CONN_ID).count_tokens(location=LOCATION, **asked).total_tokens

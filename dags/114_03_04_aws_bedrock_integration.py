@@ -1,10 +1,10 @@
 """
 # 114.3.4 AWS Bedrock Integration
 
-Bedrock serves the models of many makers behind one AWS account, with IAM in place of API keys. With `invoke_model` each maker has a
-body of its own, as the two operators here show: Claude writes the leaflet for a lamp's box, and Titan makes the vector
-by which the shop's search finds it. `converse` is the neutral form, so the model becomes a field of the form. The last part streams the leaflet into object
-storage while it is written. The file gets its name only when the text is whole.
+Bedrock serves the models of many makers behind one AWS account, and IAM decides who may call which. With `invoke_model` each maker
+has a body of its own, as the two operators here show: Claude writes the leaflet for a lamp's box, and Titan makes the vector by which
+the shop's search finds it. `converse` takes the same arguments for every model, so you can choose the model in the *Trigger* form.
+The last part streams the leaflet into object storage while the model writes it. The file gets its name only when the stream has ended.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -13,7 +13,7 @@ storage while it is written. The file gets its name only when the text is whole.
 | Model selection (Claude, Titan) | `ask_by_converse` |
 | Streaming responses | `stream_to_storage`, `report_leaflet` |
 
-**Try it**: under *Storage → XCom* compare `invoke_claude` with `invoke_titan`: the same facts under other names. Choose another
+**Try it**: under *Storage → XCom* compare `invoke_claude` with `invoke_titan`: each maker names the tokens in its own way. Choose another
 *Model* in the *Trigger* form: `ask_by_converse` and `stream_to_storage` need no change. With *Tokens* at 5 they stop with
 `max_tokens`, and the leaflet ends in the middle of a sentence.
 
@@ -40,8 +40,11 @@ these tasks use the boto3 client of its hook.
 
 **In production**: leave key and secret empty and let the worker's role sign (`bedrock:InvokeModel`, and `…WithResponseStream` for
 streams). Newer models are reached through an inference profile, whose id begins with a region (`us.`, `eu.`). Titan's text models
-are legacy, and AWS refuses legacy models to new customers: in a live account choose Nova. Offline one small model answers for all
-of them, and only the prices differ. An object store shows a file when it is closed; there *grew* is *no*.
+are legacy, and AWS refuses legacy models to new customers: in a live account choose Nova. *USD for 1,000* is the list price of 1,000
+calls with the tokens of the row *converse*. Offline one small model answers for all of them, and only the prices differ. With a real key
+each model counts and writes other tokens, 20 or 30 of them cut a leaflet off (raise *Tokens*), and two calls can give two texts
+although the temperature is 0. A retry of `stream_to_storage` pays for the whole text again. An object store shows a file only when it
+is closed: there *grew* is *no*.
 
 **Builds on** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py) · **Next** [3.5 Local LLM Integration](114_03_05_local_llm_integration.py)
 """
@@ -64,6 +67,8 @@ CATALOGUE = Path(__file__).parents[1] / "include" / "data" / "products.json"
 CLAUDE, SONNET = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"
 MODELS = [CLAUDE, SONNET, "amazon.nova-lite-v1:0", "amazon.titan-text-express-v1"]
+MODEL_HELP = "It writes the leaflet by converse and by converse_stream. invoke_model keeps its own models."
+TOKENS_HELP = "1 to 500 tokens for each of these two texts. A small value cuts the leaflet off."
 
 
 def conversation(prompt: str, params: dict) -> dict[str, Any]:
@@ -84,16 +89,14 @@ def row(call: str, model: str, tokens_in: int, tokens_out: int, stopped: str | N
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "model": Param(CLAUDE, enum=MODELS, title="Model", description="It writes the leaflet."),
-        "max_tokens": Param(
-            30, type="integer", minimum=1, maximum=500, title="Tokens", description="1 to 500: where the text is cut."
-        ),
+        "model": Param(CLAUDE, enum=MODELS, title="Model", description=MODEL_HELP),
+        "max_tokens": Param(30, type="integer", minimum=1, maximum=500, title="Tokens", description=TOKENS_HELP),
     },
 )
 def aws_bedrock_integration() -> Any:
     @task
     def check_connection() -> dict[str, str]:
-        """Configure Bedrock connection: whose credentials sign, for which region, and where the requests go."""
+        """Configure Bedrock connection: how the credentials were found, for which region, and where the requests go."""
         hook = BedrockRuntimeHook()
         signed_by = hook.get_session().get_credentials().method
         return {"region": hook.conn.meta.region_name, "endpoint": hook.conn.meta.endpoint_url, "credentials": signed_by}
@@ -107,17 +110,17 @@ def aws_bedrock_integration() -> Any:
 
     @task
     def ask_by_converse(prompt: str, params: dict) -> dict[str, Any]:
-        """Model selection (Claude, Titan): the form chooses the model; what these tokens cost on every model."""
+        """Model selection (Claude, Titan): the form chooses it; the list price of these tokens on every model."""
         reply = BedrockRuntimeHook().conn.converse(**conversation(prompt, params))
         used = {"input_tokens": reply["usage"]["inputTokens"], "output_tokens": reply["usage"]["outputTokens"]}
         quotes = routing.quotes([f"bedrock:{model}" for model in MODELS], **used)
-        prices = {each.model.rpartition(".")[2]: round(float(each.cost or 0) * 1000, 4) for each in quotes}
+        prices = {each.model.rpartition(".")[2]: round(float(each.cost) * 1000, 4) for each in quotes if each.cost}
         asked = row("converse", params["model"], *used.values(), reply["stopReason"])
         return {"text": reply["output"]["message"]["content"][0]["text"], "row": asked, "prices": prices}
 
     @task
     def stream_to_storage(prompt: str, params: dict, **context) -> dict[str, Any]:
-        """Streaming responses: each piece is written when it comes; the file gets its name when the text is whole."""
+        """Streaming responses: each piece is written when it comes; the file gets its name when the stream has ended."""
         began, first, sizes, stopped, used = time.monotonic(), None, [], None, {}
         path = storage.run_folder(context) / "leaflet.md"
         partial = path.with_name("leaflet.md.partial")
@@ -125,13 +128,13 @@ def aws_bedrock_integration() -> Any:
         with partial.open("wb") as file:
             for event in stream:
                 if "contentBlockDelta" in event:
-                    first = first or round(time.monotonic() - began, 2)
+                    first = round(time.monotonic() - began, 2) if first is None else first
                     file.write(event["contentBlockDelta"]["delta"]["text"].encode())
                     file.flush()
                     sizes.append(partial.stat().st_size if partial.exists() else 0)
                 stopped = event.get("messageStop", {}).get("stopReason", stopped)
                 used = event.get("metadata", {}).get("usage", used)
-        # Bedrock says last why it stopped. Without that the text is not whole: the next try starts afresh.
+        # Bedrock says at the end why the model stopped. Without that the stream broke off: the next try starts afresh.
         if stopped is None:
             raise ConnectionError(f"The stream broke off; what had come is in {partial}.")
         partial.rename(path)

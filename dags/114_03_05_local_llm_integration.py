@@ -2,8 +2,8 @@
 # 114.3.5 Local LLM Integration
 
 Some data must stay inside the company. Lumen & Oak can run a model itself: Ollama on a desk, llama.cpp inside a worker, vLLM on a
-server with GPUs. All of them speak OpenAI's API, so one operator talks to each, and only the connection differs. A local model costs
-time and memory instead of money. This pipeline measures both for the options of llama.cpp, on the machine that runs the task.
+server with GPUs. All of them speak OpenAI's API, so one operator asks Ollama and vLLM, and only the connection differs. A local model
+costs time and memory instead of money. This pipeline measures both for the options of llama.cpp, on the machine that runs the task.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -12,9 +12,11 @@ time and memory instead of money. This pipeline measures both for the options of
 | vLLM serving | `check_vllm`, `ask_engine` |
 | On-premise deployment | `read_deployment`, `compare_engines` |
 
-**Try it**: give *Model file* a GGUF file of your own. Or start Ollama with `docker compose --profile ollama up`, pull `smollm2:135m`, and set the host of
-`ollama_default` under *Admin → Connections* to `http://127.0.0.1:11434/v1`. The column *answered by* then changes in the result, which is under
-*Storage → XCom* of `compare_engines`. Set a wrong port: `check_ollama` fails, and no engine is asked.
+**Try it**: give *Model file* a GGUF file of your own. Or use a real Ollama. Run `export VLLM_API_KEY=none`
+(docker compose wants it for any profile), `docker compose --profile ollama up -d` and
+`docker compose --profile ollama exec ollama ollama pull smollm2:135m`. Set the host of `ollama_default` under *Admin → Connections* to
+`http://127.0.0.1:11434/v1`. The column *answered by* then changes in the result, which is under
+*Storage → XCom* of `compare_engines`. Set a wrong port: `check_ollama` fails, and `ask_engine` does not run.
 
 **You should see** (offline):
 
@@ -38,9 +40,10 @@ time and memory instead of money. This pipeline measures both for the options of
 OpenAI's API; see [vLLM's](https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html). `@task.llm` does too, with the model `ollama:…`.
 No provider runs llama.cpp; `engine_bench` is llmkit's, on the xllamacpp package.
 
-**In production**: Ollama is for development. vLLM serves many users at once. llama.cpp in the worker is for places where no server may run; it loads
-the model in each run, so give such tasks a pool with one slot. Offline, keyless answers for Ollama and for vLLM, and the result says
-so. Only llama.cpp really runs here: with one thread, on a model of 135 million parameters. Measure your own model before you choose an option.
+**In production**: Ollama is for development. vLLM serves many users at once. llama.cpp in the worker is for places where no server may run; each
+task loads the model anew, so give such tasks a pool with one slot. `check_vllm` proves that the server takes the key, not that it serves
+your model. Offline, keyless answers for Ollama and for vLLM, and the result says so. Only llama.cpp really runs here: with one thread, on a
+model of 135 million parameters. One try of 24 tokens is too little to rank the speeds. Measure your own model, with more, before you choose.
 
 **Builds on** [3.4 AWS Bedrock Integration](114_03_04_aws_bedrock_integration.py) · **Next** [4.1 Prompt Templating](114_04_01_prompt_templating.py)
 """
@@ -64,6 +67,7 @@ REPO = Path(__file__).parents[1]
 QUESTION = "Name one reason to run a language model on your own machine."
 OLLAMA = {"conn_id": "ollama_default", "model": "smollm2:135m"}
 VLLM = {"conn_id": "vllm_default", "model": "Qwen/Qwen2.5-1.5B-Instruct"}
+FILE_HELP = "Path of a GGUF file on the worker. Empty: the course's model of 135 million parameters."
 OPTIONS = {
     "as it is": {},
     "context in 8 bits, flash attention": {"flash_attention": "on", "kv_cache": "q8_0"},
@@ -78,7 +82,7 @@ OPTIONS = {
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
-        "model_file": Param(None, type=["null", "string"], title="Model file", description="GGUF. Empty: a small one."),
+        "model_file": Param(None, type=["null", "string"], title="Model file", description=FILE_HELP),
     },
 )
 def local_llm_integration() -> Any:
@@ -95,7 +99,7 @@ def local_llm_integration() -> Any:
 
     @task
     def check_vllm() -> str:
-        """vLLM serving: the list of models needs the key, so it checks both. In it a server says who it is."""
+        """vLLM serving: the list of models needs the key, so it checks server and key, and tells who answers."""
         client = OpenAIHook(conn_id=VLLM["conn_id"]).conn.with_options(max_retries=0, timeout=5)
         return client.models.list().data[0].owned_by
 
@@ -120,7 +124,7 @@ def local_llm_integration() -> Any:
 
     @task
     def measure_options(params: dict) -> list[dict[str, Any]]:
-        """llama.cpp integration: each setting in a process of its own, one after the other."""
+        """llama.cpp integration: each setting in a process of its own, one after the other, when nothing else runs."""
         # The model copies a list: the case in which guessing ahead can help.
         prompt, rows = prompts.load("copy_price_list").render(), []
         for option, settings in OPTIONS.items():
@@ -139,6 +143,7 @@ def local_llm_integration() -> Any:
         manifest = yaml.safe_load_all((REPO / "deploy" / "kubernetes" / "vllm.yaml").read_text())
         parts = {part["kind"]: part for part in manifest}
         container = parts["Deployment"]["spec"]["template"]["spec"]["containers"][0]
+        # The first argument names the model, which compose takes from a variable.
         if (container["image"], container["args"][1:]) != (service["image"], service["command"][1:]):
             raise AirflowFailException("docker-compose.yaml and deploy/kubernetes/vllm.yaml run different servers.")
         name, port = parts["Service"]["metadata"]["name"], parts["Service"]["spec"]["ports"][0]["port"]
@@ -157,7 +162,7 @@ def local_llm_integration() -> Any:
     servers = [check_ollama(), check_vllm()]
     servers >> answers
     own, options = run_llama_cpp(), measure_options()
-    own >> options
+    [own, answers] >> options
     return compare_engines(servers, answers.output, own, options, read_deployment())
 
 

@@ -1,9 +1,10 @@
 """
 # 114.4.2 Prompt Versioning
 
-Lumen & Oak sorts its mail with a prompt. Somebody has a better one, and two questions are open: is it really better, and how do
-we get back if it is not? Here prompts are files, a version is the hash of its text, and an alias in a database says which version
-is in use. The new version sorts one half of the customers' letters. It goes into production only if its lead is more than luck.
+Lumen & Oak sorts its mail with a prompt. Somebody offers a new one, and two questions are open: is it really better, and how do
+we get back if it is not? Here prompts are files, a hash of the text identifies each version, and an alias in a database says which
+version is in use. The new version sorts the letters of one half of the customers. It goes into production only if its lead is
+larger than luck explains.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -12,9 +13,9 @@ is in use. The new version sorts one half of the customers' letters. It goes int
 | A/B testing prompts | `assign_arms`, `sort_arm`, `promote_winner` |
 | Rollback prompt versions | `use_promoted`, `roll_back`, `use_rolled_back` |
 
-**Try it**: open `report_experiment`, *Storage → XCom*. *Trigger* the DAG with *Letters* at 40: the interval of the lead then
-reaches below 0, and nothing is promoted. Then trigger it with *Keep the winner*: there is no roll-back, and version 2 is in production
-when the run ends. In the next run both arms have version 2, and any lead is luck.
+**Try it**: open `report_experiment`, *Storage → XCom*. *Trigger* the DAG with *Letters* at 40 and *Share* at 0.25: the interval
+of the lead then reaches below 0, and nothing is promoted. Then trigger it with 120 letters and *Keep the winner*: there is no roll-back,
+and version 2 is in production when the run ends. In the next run both arms have version 2, and any lead is luck.
 
 **You should see** (offline):
 
@@ -41,8 +42,10 @@ Each arm is a [mapped task](https://airflow.apache.org/docs/apache-airflow/stabl
 
 **In production**: assign by something that stays, such as the customer, or one person meets both versions. Fix the number of
 letters before you start: if you look every day and stop at the first good day, luck wins. If you have labelled letters, give all
-of them to both versions and compare letter by letter: that needs fewer. A release that was edited afterwards is refused, because
-its digest no longer fits. The shares are those of the small offline model: with a real key, measure your own.
+of them to both versions and compare letter by letter: that needs fewer. If somebody edits the file that is in production, the next run
+stops in `release_versions`, because the digest no longer fits. Each arm asks for one letter after the other, and a retry pays for all
+of them again: with thousands of letters, map over batches. The shares are those of the small offline model: with a real key, measure
+your own.
 
 **Builds on** [4.1 Prompt Templating](114_04_01_prompt_templating.py) · **Next** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py)
 """
@@ -62,8 +65,8 @@ from llmkit.prompts import ab, releases
 log = logging.getLogger(__name__)
 MAIL = Path(__file__).parents[1] / "include" / "data" / "mail.json"  # 200 letters, and the team that answered each
 PROMPT, ALIASES, WHO = "sort_ticket", ["production", "candidate"], "lesson 4.2"
-SHARE_HELP = "Of the customers who get the new version, 0.1 to 0.9."
-LETTERS_HELP = "20 to 200 letters for both versions together. Few letters prove nothing."
+SHARE_HELP = "The share of the customers whose letters the new version sorts, 0.1 to 0.9."
+LETTERS_HELP = "20 to 200 letters for both versions together. With few letters no lead is certain."
 LETTER = "I would like my money back on the card and not as a voucher."
 
 
@@ -73,7 +76,7 @@ def sort(prompt: prompts.Prompt, letters: list[str]) -> list[str]:
     for letter in letters:
         messages = [{"role": "user", "content": prompt.render(ticket=letter)}]
         choices = hook.create_chat_completion(messages, model="gpt-4o-mini", **prompt.settings)
-        teams.append(choices[0].message.content.strip().lower())
+        teams.append((choices[0].message.content or "").strip(" .\n").lower())
     return teams
 
 
@@ -87,7 +90,7 @@ def sort(prompt: prompts.Prompt, letters: list[str]) -> list[str]:
     params={
         "share": Param(0.5, type="number", minimum=0.1, maximum=0.9, title="Share", description=SHARE_HELP),
         "letters": Param(120, type="integer", minimum=20, maximum=200, title="Letters", description=LETTERS_HELP),
-        "keep": Param(False, type="boolean", title="Keep the winner", description="No roll-back at the end."),
+        "keep": Param(False, type="boolean", title="Keep the winner", description="No roll-back: the winner stays."),
     },
 )
 def prompt_versioning() -> Any:
@@ -101,7 +104,7 @@ def prompt_versioning() -> Any:
 
     @task
     def assign_arms(in_use: dict[str, int], params: dict) -> list[dict[str, Any]]:
-        """A/B testing prompts: a hash of the customer's number decides. A customer meets the same arm in every run."""
+        """A/B testing prompts: a hash of the customer's number decides. While the share stays, so does a customer's arm."""
         weights = {"production": 1 - params["share"], "candidate": params["share"]}
         letters = {alias: [] for alias in ALIASES}
         for letter in json.loads(MAIL.read_text())[: params["letters"]]:

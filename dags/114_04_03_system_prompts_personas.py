@@ -37,17 +37,19 @@ deposit too. The text that is chosen by meaning then gives the advance for heati
 | by meaning, 199 tokens   |      – |        6 |         – |            – |       0.94 |
 | by questions, 198 tokens |   2400 |        6 |      7200 |            4 |        0.8 |
 
-**SDK or own code?** Airflow sends what it gets. pydantic-ai has
-[history processors](https://pydantic.dev/docs/ai/message-history#processing-message-history) for agents; `llmkit.tokens` counts and
-cuts for any client, without a call. [LLMLingua](https://github.com/microsoft/LLMLingua) drops single tokens; here whole sentences
+**SDK or own code?** Airflow does not shorten what you send. For agents, pydantic-ai has the capability
+[`ProcessHistory`](https://pydantic.dev/docs/ai/core-concepts/message-history/); `llmkit.tokens` counts and cuts for any client, and
+counting needs no call. [LLMLingua](https://github.com/microsoft/LLMLingua) drops single tokens; here whole sentences
 stay. The typed answers come from
 [`@task.llm`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html).
 
 **In production**: judge a compression by the questions that you will ask, not by how alike the texts are. What nobody asked for is
-gone: see the floor load, for which the small model then invents a number. Make the note once, when messages leave the window, and
-keep it. A persona is tone and duty, not access control: a user can talk a system prompt out of a model. The window of 400 tokens is
-offline, also with a real key. Its model counts with another tokenizer than `gpt-4o-mini`, so keep a margin. A real window refuses
-with the same error code.
+gone: see the floor load, for which the small model sometimes invents a number. *likeness* is the cosine of the mean vectors of two
+texts. Make the note once, when messages leave the window, and keep it; a note can lose facts too, so keep those that matter in typed
+fields. A persona is tone and duty, not access control: a user can talk a model out of its system prompt. The connection
+`openai_small_context` stays offline, also with a real key. Its model has a window of 400 tokens and counts with another tokenizer than
+`gpt-4o-mini`, so the form ends at 340. OpenAI refuses with the same error code. Judge a persona's tone
+with a real key: offline a very small model answers.
 
 **Builds on** [4.2 Prompt Versioning](114_04_02_prompt_versioning.py) · **Next** [4.4 Few-Shot Prompting](114_04_04_few_shot_prompting.py)
 """
@@ -69,7 +71,8 @@ log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "include" / "data"
 MODEL, SHOP, QUESTION = "gpt-4o-mini", "Lumen & Oak", "Which desk should we order first, and why?"
 ANSWER, NOTE = 40, 90  # tokens that stay free for the answer, and for the note on the messages that are left out
-WINDOW, LEASE = {"minimum": 260, "maximum": 340}, {"minimum": 60, "maximum": 600}
+WINDOW_HELP = "260 to 340 tokens for all that is sent and the answer. A smaller window keeps fewer messages."
+LEASE_HELP = "60 to 600 tokens: the most that each way to shorten may keep of the lease."
 
 
 class Note(BaseModel):
@@ -92,9 +95,9 @@ class Terms(BaseModel):
     tags=["reference", "patterns", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "question": Param(QUESTION, type="string", title="Question", description="To all personas.", minLength=1),
-        "window": Param(330, type="integer", title="Window", description="260 to 340 tokens.", **WINDOW),
-        "lease": Param(200, type="integer", title="Lease", description="60 to 600 tokens of it stay.", **LEASE),
+        "question": Param(QUESTION, type="string", title="Question", minLength=1, description="All personas get it."),
+        "window": Param(330, type="integer", title="Window", description=WINDOW_HELP, minimum=260, maximum=340),
+        "lease": Param(200, type="integer", title="Lease", description=LEASE_HELP, minimum=60, maximum=600),
     },
 )
 def system_prompts_personas() -> Any:
@@ -130,7 +133,8 @@ def system_prompts_personas() -> Any:
             chat.create(messages=trimmed["older"] + kept, **settings)
         except BadRequestError as error:
             refused = error.code
-        earlier = f"The customer's budget is {note['budget_eur']} EUR. Earlier in this conversation: {note['summary']}"
+        budget = "" if note["budget_eur"] is None else f"The customer's budget is {note['budget_eur']} EUR. "
+        earlier = f"{budget}Earlier in this conversation: {note['summary']}"
         system = f"{trimmed['system']}\n\n{tokens.truncate(earlier, NOTE, MODEL).text}"
         reply = chat.create(messages=[{"role": "system", "content": system}, *kept], **settings)
         return {"sent whole": refused, "tokens": reply.usage.total_tokens, "answer": reply.choices[0].message.content}
@@ -140,12 +144,10 @@ def system_prompts_personas() -> Any:
         """Prompt compression: cut off, or only the sentences that say most, or only those that the questions are about."""
         lease, embed = (DATA / "leases" / "lease.md").read_text(), tokens.remembering(OpenAIHook().create_embeddings)
         asked = [Terms.model_fields[name].description for name in ("rent", "deposit", "notice")]
-        return {
-            "whole": lease,
-            "beginning": tokens.truncate(lease, params["lease"], MODEL).text,
-            "by meaning": tokens.compress(lease, params["lease"], embed, MODEL).text,
-            "by questions": tokens.compress(lease, params["lease"], embed, MODEL, about=asked).text,
-        }
+        texts = {"whole": lease, "beginning": tokens.truncate(lease, params["lease"], MODEL).text}
+        texts["by meaning"] = tokens.compress(lease, params["lease"], embed, MODEL).text
+        texts["by questions"] = tokens.compress(lease, params["lease"], embed, MODEL, about=asked).text
+        return texts
 
     @task.llm(llm_conn_id="pydanticai_default", output_type=Terms, serialize_output=True)
     def read_terms(lease: tuple[str, str]) -> str:

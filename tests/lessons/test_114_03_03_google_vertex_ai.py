@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 from unittest.mock import patch
 
@@ -54,6 +55,9 @@ def test_without_a_key_it_says_that_the_worker_s_own_identity_signs(lesson_modul
         patch.object(GenAIGenerativeModelHook, "get_credentials_and_project_id", lambda self: (None, "workers")),
     ):
         assert check() == {"kind": "the worker's own identity (no key stored)", "project": "workers"}
+        for name in "key_path", "key_secret_name":
+            bare.extra = json.dumps({name: "/keys/google.json"})
+            assert check()["kind"] == f"service account by {name}"
 
 
 @pytest.mark.checklist("114.3.3", "PaLM and Gemini models")
@@ -174,10 +178,11 @@ def test_a_blocked_prompt_and_a_cut_text_are_told(lesson_module):
 
 
 @pytest.mark.checklist("114.3.3", "Embeddings with Vertex")
-def test_one_call_embeds_question_and_faq_and_the_nearest_entry_is_the_reply(run, other, run_lesson):
+def test_one_call_embeds_question_and_faq_and_the_nearest_entry_is_the_reply(run, other, run_lesson, settings):
     (embedded,) = calls(run, ":predict")
     assert embedded["model"] == "text-embedding-005"
-    assert embedded["asked"]["texts"][0] == QUESTION and len(embedded["asked"]["texts"]) == 6
+    entries = json.loads((settings.dags.parent / "include" / "data" / "faq.json").read_text())
+    assert embedded["asked"]["texts"] == [QUESTION, *(f"{each['question']} {each['answer']}" for each in entries)]
     assert run.result["nearest FAQ entry"] == "Within 30 days, unused, in its box. We pay the postage."
     assert 0.4 < run.result["score"] < 1
     assert len(str(run.xcoms["find_entry"])) < 200, "no vectors"

@@ -50,7 +50,9 @@ def test_it_ends_as_the_outline_says(run):
 @pytest.mark.checklist("114.3.4", "Configure Bedrock connection")
 def test_region_endpoint_and_signer_come_from_the_connection(run, keyless_url):
     found = run.xcoms["check_connection"]
-    assert found["endpoint"] == f"{keyless_url}/bedrock" and found["credentials"]
+    assert found["endpoint"] == f"{keyless_url}/bedrock" and found["credentials"] == "explicit", (
+        "those of the connection"
+    )
     assert found["region"] == run.result["region"] == "us-east-1"
     assert {r["key"] for r in run.requests} == {"keyl…"}
 
@@ -89,7 +91,10 @@ def test_the_form_chooses_the_model_and_the_length(run, other):
             assert request["model"] == model and request["asked"]["max_tokens"] == limit
             assert request["asked"]["temperature"] == 0
             (row,) = by_call(done)[call]
-            assert (row["model"], row["tokens out"]) == (model, request["completion_tokens"])
+            assert row["model"] == model
+            assert (row["tokens in"], row["tokens out"]) == (request["prompt_tokens"], request["completion_tokens"])
+            (message,) = request["asked"]["messages"]
+            assert "how to look after this product" in message["text"] and "Aurora lamp: A dimmable" in message["text"]
     assert [row["stopped"] for row in other.result["calls"][2:]] == ["max_tokens", "max_tokens"]
     assert len(text_of(other.xcoms["stream_to_storage"]["path"])) < len(text_of(run.xcoms["stream_to_storage"]["path"]))
 

@@ -100,6 +100,7 @@ def test_the_engine_is_asked_directly_and_as_a_server(run):
     direct, served = run.xcoms["run_llama_cpp"]
     assert direct == served, "one model, one question, no sampling"
     assert rows["llama.cpp in the worker"]["first words"] == direct[:40] != ""
+    assert rows["llama.cpp as a server"]["first words"] == served[:40]
     from llmkit import ledger
 
     spent = ledger.spending("task_id", "model", run_id=run.run_id)
@@ -114,6 +115,7 @@ def test_options_are_measured_by_the_engine(run):
     plain, small, guessing = found.values()
     assert list(found) == ["as it is", "context in 8 bits, flash attention", "n-gram speculation"]
     assert all(row["tokens/s"] > 1 for row in found.values())
+    assert {row["guessed right"].split(" of ")[1] for row in found.values()} == {"24"}, "the same work for each"
     assert 100 < small["memory MiB"] < plain["memory MiB"] - 20, "a quantized context takes less"
     assert plain["guessed right"].startswith("0 of ") and small["guessed right"].startswith("0 of ")
     assert int(guessing["guessed right"].split(" of ")[0]) > 0
@@ -123,6 +125,11 @@ def test_options_are_measured_by_the_engine(run):
 def test_the_form_s_model_file_is_the_one_that_is_loaded(broken):
     assert broken.tasks["run_llama_cpp"] == "failed"
     assert "There is no model file /nowhere/model.gguf." in broken.log
+
+
+@pytest.mark.checklist("114.3.5", "llama.cpp integration")
+def test_nothing_else_runs_while_the_options_are_measured(dagbag):
+    assert dagbag.dags[DAG].get_task("measure_options").upstream_task_ids == {"run_llama_cpp", "ask_engine"}
 
 
 @pytest.mark.checklist("114.3.5", "llama.cpp integration")
@@ -153,3 +160,10 @@ def test_the_deployment_serves_the_model_that_the_lesson_asks_for(lesson_module)
     repo = Path(__file__).parents[2]
     assert f"--model={model}" in (repo / "deploy" / "kubernetes" / "vllm.yaml").read_text()
     assert f":-{model}}}" in (repo / "docker-compose.yaml").read_text()
+
+
+@pytest.mark.checklist("114.3.5", "On-premise deployment")
+def test_the_pod_does_not_get_the_variables_of_the_service_called_vllm():
+    """Kubernetes would set VLLM_PORT to an address, and vLLM reads that name as its own setting."""
+    manifest = (Path(__file__).parents[2] / "deploy" / "kubernetes" / "vllm.yaml").read_text()
+    assert "\n      enableServiceLinks: false\n" in manifest

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -130,6 +131,17 @@ def test_the_shares_are_counted_against_the_labels(run, embedder):
         assert (arm["right"], arm["share"]) == (sum(right), round(sum(right) / len(letters), 2))
     production, candidate = run.result["arms"]
     assert candidate["share"] > production["share"]
+
+
+@pytest.mark.checklist("114.4.2", "A/B testing prompts")
+def test_a_full_stop_is_no_wrong_team_and_no_answer_is_one(lesson_module, monkeypatch):
+    module, said = lesson_module(DAG), iter(["Support.\n", None])
+
+    def answer(self, messages, **settings):
+        return [SimpleNamespace(message=SimpleNamespace(content=next(said)))]
+
+    monkeypatch.setattr(module.OpenAIHook, "create_chat_completion", answer)
+    assert module.sort(TWO, ["It is broken.", "Hello."]) == ["support", ""]
 
 
 @pytest.mark.checklist("114.4.2", "A/B testing prompts")

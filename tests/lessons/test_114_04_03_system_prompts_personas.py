@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -74,6 +75,7 @@ def test_each_persona_is_asked_the_same_question(run, other):
     assert [name in row["who"] for name, row in zip(("Ines", "Mara", "Ole"), rows, strict=True)] == [True] * 3
     assert [row["said"] for row in rows] == [text[:60] for text in run.xcoms["ask_persona"]]
     assert len({row["said"] for row in rows}) == 3
+    assert [row["limit"] for row in rows] == [40, 40, 40]
 
 
 @pytest.mark.checklist("114.4.3", "Context window management")
@@ -100,6 +102,23 @@ def test_what_was_left_out_is_sent_as_a_note(run):
     system = small_window(run)[1]["asked"]["system"]
     assert system.startswith("You are Mara") and "budget is 9000 EUR" in system
     assert f"Earlier in this conversation: {note['summary'][:40]}" in system
+
+
+@pytest.mark.checklist("114.4.3", "Context window management")
+def test_a_budget_that_nobody_named_is_not_in_the_note(lesson_module, monkeypatch):
+    module, sent = lesson_module(DAG), []
+
+    def create(**asked):
+        sent.append(asked["messages"])
+        answer = SimpleNamespace(message=SimpleNamespace(content="The corner desk."))
+        return SimpleNamespace(choices=[answer], usage=SimpleNamespace(total_tokens=9))
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    monkeypatch.setattr(module.OpenAIHook, "conn", client)
+    answer = module.system_prompts_personas().get_task("answer_in_window").python_callable
+    trimmed = {"system": "You are Mara.", "older": [], "kept": [], "question": "Which desk?"}
+    answer(trimmed, {"budget_eur": None, "summary": "They talked about desks."})
+    assert sent[-1][0]["content"] == "You are Mara.\n\nEarlier in this conversation: They talked about desks."
 
 
 @pytest.mark.checklist("114.4.3", "Context window management")
