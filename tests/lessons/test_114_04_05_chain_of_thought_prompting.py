@@ -85,6 +85,9 @@ def test_steps_are_measured_against_a_guess_on_orders_of_two_shapes(run):
     assert {"".join(shape(chain)) for chain in run.xcoms["reason_in_steps"][0]} == {"*+", "**+"}
     for way in ("1 chain", "by vote"):
         assert right(run, way) > right(run, "direct")
+    assert [row["direct"] for row in run.result] == run.xcoms["answer_directly"]
+    first = [chain["answers"][0] for chain in run.xcoms["reason_in_steps"][0]]
+    assert [row["1 chain"] for row in run.result] == first, "of one chain, before any check"
 
 
 def shape(chain: dict) -> list[str]:
@@ -130,6 +133,7 @@ def test_each_chain_and_each_try_has_a_seed_of_its_own(run):
         expected = []
         for start, sample in zip((0, 100, 200), samples, strict=True):
             expected += range(start, start + len(sample[number]["answers"]))
+            assert len(sample[number]["answers"]) <= 2, "no more tries than the form says"
         assert sorted(seeds) == expected
         assert all(asked["temperature"] > 0 for asked in chat(run, in_steps=True)), "or the seeds would not matter"
         assert run.result[number]["rejected"] == sum(len(sample[number]["rejected"]) for sample in samples)
