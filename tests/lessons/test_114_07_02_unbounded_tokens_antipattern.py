@@ -63,7 +63,8 @@ def test_the_bad_way_pays_more_for_the_same_parts_and_keeps_nothing(run):
     assert bad["lost"] == "19 of 19 labels (2 refusals)" and good["lost"] == "0 of 19 labels (0 refusals)"
     assert bad["tokens"] > 2 * good["tokens"] and bad["usd"] > 2 * good["usd"] > 0
     assert found["verdict"].startswith(
-        f"The bad way paid {bad['tokens']} tokens and lost {bad['lost']}, the good way {good['tokens']} and "
+        f"The bad way paid {bad['tokens']} tokens and lost {bad['lost']}. "
+        f"The good way paid {good['tokens']} tokens and lost {good['lost']}. "
     )
 
 
@@ -143,5 +144,8 @@ def test_parts_are_cut_behind_a_sentence_and_what_is_missing_is_said(run, poor, 
         unread = sum(call["unread"] for call in calls)
         assert done.xcoms["compare_ways"]["verdict"].endswith(f" Of the long parts, {unread} tokens stay unread.")
     assert 1 <= cuts[0] < cuts[1] < 19, "shorter parts, more cuts"
+    # A cut has a price: what stands in the last annex is never read.
+    last = run.xcoms["split_lease"][-1]
+    assert "a notice period of 3 months" in last["whole"] and "a notice period of 3 months" not in last["prompt"]
     # What was cut is what was sent.
     assert {turns(r)[0] for r in of_good_way(run)} == {call["prompt"] for call in run.xcoms["split_lease"]}
