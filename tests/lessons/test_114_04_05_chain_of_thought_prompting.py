@@ -175,3 +175,14 @@ def test_broken_chains_are_rejected_and_asked_for_again_and_the_most_frequent_an
     assert again["rejected"] == ["12 + 2 is not 15"] and again["valid"] == 14
     asked = Counter(seed for order, seed in calls if order == HOOKS)
     assert asked == dict.fromkeys((None, 0, 100, 200, 201), 1), "a valid chain is not asked for again"
+
+
+@pytest.mark.checklist("114.4.5", "Validate reasoning chains")
+@pytest.mark.parametrize(
+    ("valid", "winner"), [([10, 14, 14], 14), ([10, 14, None], 10), ([None, None, 14], 14), ([None] * 3, None)]
+)
+def test_one_valid_chain_is_enough_and_the_earliest_wins_a_tie(dagbag, valid, winner):
+    chains = [[{"answers": [answer or 1], "rejected": [], "valid": answer}] for answer in valid]
+    vote = dagbag.dags[DAG].get_task("vote").python_callable
+    (row,) = vote([{"order": HOOKS, "total": 14}], ["8"], chains)
+    assert row["by vote"] == winner
