@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +113,28 @@ def test_the_run_fails_before_a_call_that_could_pass_the_cap(poor):
     assert f"{good['tokens']} of 600 tokens are spent, and the next call may take {following['most']}." in poor.log
     assert good["lost"].startswith("19 of 19 labels "), "part of the work is no success"
     assert good["calls"] == len(of_good_way(poor)), "the cap is not tried a second time"
+
+
+@pytest.mark.checklist("114.7.2", "Token budgeting")
+@pytest.mark.parametrize(("paid", "calls"), [(5900, 1), (5901, 0)])
+def test_what_earlier_tries_paid_counts_against_the_cap(dagbag, monkeypatch, paid, calls):
+    from airflow.providers.openai.hooks.openai import OpenAIHook
+    from airflow.sdk.exceptions import AirflowFailException
+
+    sent = []
+
+    def answer(**asked):
+        sent.append(asked)
+        message = SimpleNamespace(content="money")
+        return SimpleNamespace(usage=SimpleNamespace(total_tokens=50), choices=[SimpleNamespace(message=message)])
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=answer)))
+    monkeypatch.setattr(OpenAIHook, "conn", client)
+    monkeypatch.setattr("llmkit.course.side_by_side.rows", lambda *_, **__: [{"tokens": paid}])
+    label_parts = dagbag.dags[DAG].get_task("good_way.label_parts").python_callable
+    with suppress(AirflowFailException):
+        label_parts([{"prompt": "The rent is due.", "most": 100}], {"cap": 6000})
+    assert len(sent) == calls
 
 
 @pytest.mark.checklist("114.7.2", "Token budgeting")
