@@ -32,7 +32,7 @@ The check stays your own code: no SDK knows which numbers an order has. The vote
 
 **In production**: two orders show how it works; they measure nothing, so test on hundreds. A chain that passes the check can
 still misread the order, and every vote is paid for. Here one valid chain is enough, and the earliest wins a tie: ask for a
-majority where a wrong total is dear. The check reads whole numbers alone; in 4.50 or 1,200 it sees two. Large models
+majority where a wrong total is costly. The check reads whole numbers alone; in 4.50 or 1,200 it sees two. Large models
 add up such orders at once, and reasoning models need no such prompt; check their results all the same. OpenAI treats a seed as a
 wish, not as a guarantee. For real invoices let the model call a function that calculates (2.3).
 

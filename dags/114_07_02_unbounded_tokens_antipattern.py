@@ -43,7 +43,7 @@ first; OpenAI's chat API has no such count, its Responses API has. The lesson es
 **In production**: give every call a `max_tokens`; the thinking of a model counts too. Keep a chat short: send its last turns, or a
 summary (lesson 4.3). A chat that is too long stays too long: a retry pays for all calls again. Set a budget for the month
 in the provider's account, because no code of yours sees all calls. A retry of `label_parts` starts with the first part again: store
-each label at once if that is dear. Offline the context has 1,500 tokens. A real one is far larger: there the chat may end well, the
+each label at once if the calls are costly. Offline the context has 1,500 tokens. A real one is far larger: there the chat may end well, the
 run ends *success*, and only the bill tells.
 
 **Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [7.3 No Output Validation](114_07_03_no_validation_antipattern.py)
