@@ -2,8 +2,8 @@
 # 114.4.4 Few-Shot Prompting
 
 Some tasks are easier to show than to explain. Lumen & Oak sorts its mail by examples: letters that a colleague once gave to
-the right team. This pipeline picks the examples for each letter by what the letter is like, keeps them within a token budget
-and sends them in two formats. It then measures on 24 labelled letters, none of them an example, what the examples are worth.
+the right team. This pipeline picks for each letter the examples that are like it but not like each other. It keeps them within an
+estimated token budget and sends them in two formats. It then measures on 24 labelled letters, none of them an example, what the examples are worth.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -14,9 +14,14 @@ and sends them in two formats. It then measures on 24 labelled letters, none of 
 
 **Try it**: open `report_accuracy` under *Storage → XCom*. Each row is one task of `sort_letters`: a way to choose the examples, a
 format, how many letters went to the right team, and the 95 % interval of that share. *shots* and *tokens* are the examples and
-the prompt tokens in a call, on average; *your letter* is the team for the *Letter* in the form. The log of each `sort_letters`
-shows what your letter was sent with. Press *Trigger*, write another *Letter* and set *Token budget* to 60: *shots* falls to 1 or
-less, and the chosen examples help less.
+the prompt tokens in a call, on average; *your letter* is the team for the *Letter* in the form, which counts in no share. The log
+of each `sort_letters` shows what your letter was sent with. Press *Trigger*, write another *Letter* and set *Token budget* to 60:
+*shots* falls to 1 or less. Compare *right* with the table below. A letter that is too long for the budget fails before any prompt
+is sent.
+
+The budget is for one call: instructions, examples, letter and answer. It is counted before the call with OpenAI's tokenizer, each
+pair as one message; OpenAI counts about 4 tokens more for each pair. *tokens* is what the provider counted. Offline that is
+another model, so *tokens* can be more than the budget, as here.
 
 **You should see** (offline):
 
@@ -34,7 +39,8 @@ because the hook's own method drops the token usage. Each row of the table is a
 
 **In production**: compare intervals before you say that one way is better; 24 letters show only large differences. The offline
 model compares a letter with earlier turns and hardly reads a block, so measure the formats again with your own model. Examples
-are data with an owner: a wrong label is learned too. Each example is paid for in every call, so keep them only if they help.
+are data with an owner: a wrong label is learned too, and a name in a letter goes to the provider with every call. Each example is
+paid for in every call, so keep them only if they help. A retry of `sort_letters` pays for all its letters again.
 
 **Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [4.5 Chain of Thought Prompting](114_04_05_chain_of_thought_prompting.py)
 """
@@ -103,7 +109,7 @@ def few_shot_prompting() -> Any:
         letters = [*tickets("test"), {"text": params["letter"], "team": None}]
         vectors = OpenAIHook().create_embeddings([each["text"] for each in [*letters, *pool]])
         asked, known = vectors[: len(letters)], vectors[len(letters) :]
-        # The pool is sorted by team: equal steps meet each team equally often.
+        # The pool has 8 letters of each team in turn: a step of 8 takes one of each.
         fixed = [*pool[::8], *pool[4::8]]
         for letter, vector in zip(letters, asked, strict=True):
             best = mmr(vector, known, MOST_SHOTS)
@@ -143,7 +149,7 @@ def few_shot_prompting() -> Any:
 
     @task
     def report_accuracy(trials: list[dict]) -> list[dict]:
-        """Dynamic example selection: what it is worth. Example formatting: what the format changes. All figures stay in."""
+        """Dynamic example selection: what it is worth. Example formatting: what the format changes. Every way stays in the table."""
         rows, of = [], len(tickets("test"))
         for trial in trials:
             # The 95 % interval by Agresti and Coull, as if two more letters were right and two more wrong.

@@ -1,9 +1,9 @@
 """
 # 114.4.5 Chain of Thought Prompting
 
-A small model that must name the total of an order at once guesses. If a worked example shows it how to calculate line by line,
-it is often right, and a program can check each line. Lumen & Oak checks the lines, asks again when one is wrong, and lets
-several chains vote on the total.
+Ask a small model for the total of an order at once, and it guesses. If a worked example shows it how to calculate line by line,
+it is often right, and a program can check each line. Lumen & Oak checks the lines, asks again when one is wrong, and lets the
+chains that passed vote on the total.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -12,11 +12,11 @@ several chains vote on the total.
 | Parse intermediate steps | `reason_in_steps` |
 | Validate reasoning chains | `reason_in_steps`, `vote` |
 
-**Try it**: open `vote` under *Storage → XCom*. It has one row an order: the answer at once, the answer of one unchecked chain, the
-vote of the chains that passed the check, and how many chains were rejected. The XCom of `reason_in_steps` has the typed steps
-and the reasons. Press *Trigger* and write an *Order* with large numbers, such as "731 desks at 399 EUR plus 57 EUR delivery".
-The small model gets it wrong, no chain passes, and the vote has no answer instead of a wrong one. With more *Tries* it asks again
-more often.
+**Try it**: open `vote` under *Storage → XCom*. It has one row for each order: the answer at once, the first answer of one chain,
+unchecked, the vote of the chains that passed the check, and how many texts were rejected. The XCom of `reason_in_steps` has the
+typed steps and the reasons. Press *Trigger* and write an *Order* with large numbers, such as "731 desks at 399 EUR plus 57 EUR
+delivery". Offline the small model gets it wrong, no chain passes, and the vote has no answer instead of
+a wrong one. With more *Tries* it asks again more often.
 
 **You should see** (offline):
 
@@ -31,9 +31,10 @@ The check stays your own code: no SDK knows which numbers an order has. The vote
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html).
 
 **In production**: two orders show how it works; they measure nothing, so test on hundreds. A chain that passes the check can
-still misread the order, and every vote is paid for. Large models add up such orders at once, and reasoning models need no such
-prompt; check their results all the same. OpenAI treats a seed as a wish, not as a guarantee. For real invoices let the model
-call a function that calculates (2.3).
+still misread the order, and every vote is paid for. Here one valid chain is enough, and the earliest wins a tie: ask for a
+majority where a wrong total is costly. The check reads whole numbers alone; in 4.50 or 1,200 it sees two. Large models
+add up such orders at once, and reasoning models need no such prompt; check their results all the same. OpenAI treats a seed as a
+wish, not as a guarantee. For real invoices let the model call a function that calculates (2.3).
 
 **Builds on** [4.4 Few-Shot Prompting](114_04_04_few_shot_prompting.py) · **Next** [7.1 No Rate Limit Handling](114_07_01_no_rate_limit_antipattern.py)
 """
@@ -54,7 +55,7 @@ from llmkit import prompts, tables
 
 log = logging.getLogger(__name__)
 SUMS = Path(__file__).parents[1] / "include" / "data" / "sums.json"
-SEEDS = [0, 100, 200]  # One chain each. With the same seed all votes would be the same.
+SEEDS = [0, 100, 200]  # One chain each. Offline the same seed gives the same text, so equal seeds would be one vote.
 OPERATIONS = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
 
 
@@ -106,7 +107,7 @@ def ask(way: str, order: dict, **settings: int) -> str:
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     params={
         "tries": Param(2, type="integer", title="Tries", description="Calls per chain, 1 to 5.", minimum=1, maximum=5),
-        "order": Param(None, type=["null", "string"], title="Order", description="One more order, in EUR, or nothing."),
+        "order": Param(None, type=["null", "string"], title="Order", description="One more, in whole EUR, or none."),
     },
 )
 def chain_of_thought_prompting() -> Any:
@@ -140,7 +141,7 @@ def chain_of_thought_prompting() -> Any:
 
     @task
     def vote(orders: list[dict], direct: list[str], chains: list[list[dict]]) -> list[dict]:
-        """Validate reasoning chains: the answer of most valid chains (self-consistency). Step-by-step reasoning: all ways."""
+        """Validate reasoning chains: the answer of most valid chains (self-consistency). Step-by-step reasoning: compared."""
         rows = []
         for each, at_once, *of_order in zip(orders, direct, *chains, strict=True):
             valid = [chain["valid"] for chain in of_order if chain["valid"] is not None]

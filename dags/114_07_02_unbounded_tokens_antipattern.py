@@ -4,7 +4,7 @@
 This run is expected to end *failed*. Each of the 19 parts of a lease gets a label of one word. The bad way asks for them in one
 conversation, as a chat does: each call sends all earlier parts and answers once more. So each call costs more than the one before,
 until the conversation is longer than the model's context and the provider refuses it. The good way asks for each part alone, cuts a
-part that is too long at a sentence, counts each call before it is sent, and fails before it can spend more than a cap.
+part that is too long behind a whole sentence, estimates each call before it is sent, and fails before it can spend more than a cap.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -15,7 +15,8 @@ part that is too long at a sentence, counts each call before it is sent, and fai
 
 **Try it**: open `compare_ways` and look at *Storage → XCom*. The log of `bad_way.label_in_one_chat` ends in one sentence that says
 what failed and what it cost. Trigger the DAG with *Most tokens* at 2000: `good_way.label_parts` fails before the call that could go
-beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the verdict says how many tokens stay unread.
+beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the verdict says how many tokens stay unread. Such a cut
+has its price: the last part ends with annex C, which halves the notice period. At 300, the good way never reads it.
 
 **You should see** (offline):
 
@@ -34,14 +35,16 @@ beyond it. Trigger it with *Longest part* at 150: more parts are cut, and the ve
 
 **SDK or own code?** `@task.llm` takes pydantic-ai's
 [`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as
-`cost_limit`, for one task with its retries. They are checked when an answer has come, so the last call is paid in full;
-`measure_limits` shows how far each goes beyond its limit. The lesson checks before a call, with `llmkit.tokens`, and for all tries,
-by the ledger.
+`cost_limit`, for one task, its retries included. They are checked when an answer has come, so the last call is paid in full;
+`measure_limits` shows how far each goes beyond its limit. `count_tokens_before_request` asks the provider for the input tokens
+first; OpenAI's chat API has no such count, its Responses API has. The lesson estimates each call itself, with
+`llmkit.tokens`, and adds what earlier tries paid, from the ledger.
 
 **In production**: give every call a `max_tokens`; the thinking of a model counts too. Keep a chat short: send its last turns, or a
-summary (lesson 4.3). An error that stays is not worth a retry, which pays again. Set a budget for the month in the provider's
-account, because no code of yours sees all calls. Offline the context has 1,500 tokens. A real one is far larger: there the chat may
-end well, and only the bill tells.
+summary (lesson 4.3). A chat that is too long stays too long: a retry pays for all calls again. Set a budget for the month
+in the provider's account, because no code of yours sees all calls. A retry of `label_parts` starts with the first part again: store
+each label at once if the calls are costly. Offline the context has 1,500 tokens. A real one is far larger: there the chat may end well, the
+run ends *success*, and only the bill tells.
 
 **Builds on** [4.3 System Prompts and Personas](114_04_03_system_prompts_personas.py) · **Next** [7.3 No Output Validation](114_07_03_no_validation_antipattern.py)
 """
@@ -85,14 +88,14 @@ def labelled(cap: int, calls: list[dict], spent: int) -> Iterator[tuple[str, int
     tags=["reference", "anti-pattern", "intermediate", "failure"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=2), "execution_timeout": timedelta(minutes=5)},
     params={
-        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="Tokens, for the good way."),
-        "longest": Param(300, type="integer", minimum=50, title="Longest part", description="Tokens; more is cut."),
+        "cap": Param(6000, type="integer", minimum=100, title="Most tokens", description="100 or more, for good_way."),
+        "longest": Param(300, type="integer", minimum=50, title="Longest part", description="50 or more; rest is cut."),
     },
 )
 def unbounded_tokens_antipattern() -> XComArg:
     @task
     def split_lease(params: dict) -> list[dict]:
-        """Content truncation: the lease by its headings; what is too long is also cut behind a whole sentence."""
+        """Content truncation: the lease by its ## headings; a part that is too long is cut behind a whole sentence."""
         prompt, calls = prompts.load("sort_lease_part"), []
         for part in LEASE.read_text().split("\n## ")[1:]:
             cut = tokens.truncate(part, params["longest"], COUNTED_FOR)
@@ -132,7 +135,7 @@ def unbounded_tokens_antipattern() -> XComArg:
 
     @task
     def measure_limits(calls: list[dict]) -> list[dict]:
-        """Token budgeting: the same calls under three limits of one height, and what each has paid when it stops."""
+        """Token budgeting: the same calls under three limits of about the same worth, and what each paid until it stopped."""
         from airflow.providers.common.ai.hooks.pydantic_ai import PydanticAIHook
         from pydantic_ai.usage import RunUsage, UsageLimitExceeded, UsageLimits
 
@@ -157,8 +160,8 @@ def unbounded_tokens_antipattern() -> XComArg:
         rows = side_by_side.rows(context, bad_way="bad_way", good_way="good_way")
         for row, labels in zip(rows, (bad, good), strict=True):
             row["lost"] = f"{len(calls) - len(labels or [])} of {len(calls)} labels ({row.pop('refused')} refusals)"
-        paid = "The bad way paid {0[tokens]} tokens and lost {0[lost]}, the good way {1[tokens]} and {1[lost]}. "
-        verdict = f"{paid.format(*rows)}Of the long parts, {sum(call['unread'] for call in calls)} tokens stay unread."
+        say = [f"The {row['way'].replace('_', ' ')} paid {row['tokens']} tokens and lost {row['lost']}" for row in rows]
+        verdict = f"{'. '.join(say)}. Of the long parts, {sum(call['unread'] for call in calls)} tokens stay unread."
         return tables.logged(log, {"ways": rows, "limits": limits, "verdict": verdict})
 
     return compare_ways(calls := split_lease(), bad_way(calls), good_way(calls), measure_limits(calls))

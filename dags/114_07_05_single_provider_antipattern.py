@@ -4,7 +4,7 @@
 This run is expected to end *failed*. Every provider is down some day. If you can ask only one, you are down too, after waiting for
 each retry. Here OpenAI is down for the whole run. The bad way asks it again and again, with the SDK's and Airflow's retries, and
 fails. The good way has three providers behind one function: the first healthy one answers. All tasks share what they learned:
-after three failures in a row, nobody asks the provider that is down.
+after three failures in a row the *breaker* of a provider opens, and nobody asks it until the *Cooldown* is over.
 
 | Checklist item | Tasks that show it |
 |---|---|
@@ -14,8 +14,10 @@ after three failures in a row, nobody asks the provider that is down.
 | Provider abstraction | `write_prompts`, `good_way.sort_ticket` |
 
 **Try it**: open `compare_ways` under *Storage → XCom*: both ways had the same tickets and the same outage. The log of
-`bad_way.sort_tickets` ends in one sentence that says what failed. Press *Trigger* again within *Cooldown*: *asked in vain* is 0,
-as the breaker is still open. Move the line *openai_outage* in *Connections* to the end: both ways succeed, and the run is green.
+`bad_way.sort_tickets` ends in one sentence that says what failed. Press *Trigger* again with *Cooldown* at 600: *asked in
+vain* is 0, as the breaker is still open. Move the line *openai_outage* in *Connections* to the end: both ways succeed, and
+the run is green. `make lesson` runs one task after another. In the UI tasks may run side by side, and more of them ask in vain
+before the breaker opens.
 
 **You should see** (offline):
 
@@ -35,7 +37,9 @@ the next provider within one call (1.5); it remembers nothing, so every call mee
 
 **In production**: the fallback is another model, so measure it on your own data, and watch how often it answers. Retries are for
 faults of seconds, a breaker for minutes, a second provider for hours. Quotas count too: the second provider must carry the whole
-load. With real keys in the other two connections, *openai_outage* still plays the outage. Offline one model answers for all.
+load, and be allowed to see your customers' data. A wrong key (401, 403) also passes to the next provider, so raise an alarm when
+the first one is passed over. With real keys in the other two connections, *openai_outage* still plays the outage, and the run still
+ends *failed*. Offline one model answers for all.
 
 **Builds on** [1.5 Multi-Provider Support](114_01_05_multi_provider_support.py)
 """
@@ -87,7 +91,7 @@ def ask(conn_id: str, prompt: str, max_retries: int) -> str:
             CONNECTIONS,
             type="array",
             title="Connections",
-            description="One a line, the preferred one first. The bad way knows only the first.",
+            description="OpenAI, Anthropic or Cohere; one a line, the preferred one first. The bad way knows only that.",
             minItems=1,
         ),
         "tickets": Param(6, type="integer", title="Tickets", description="1 to 24, each way.", minimum=1, maximum=24),
@@ -95,7 +99,7 @@ def ask(conn_id: str, prompt: str, max_retries: int) -> str:
             30,
             type="integer",
             title="Cooldown",
-            description="Seconds without a call, 1 to 600.",
+            description="Seconds, 1 to 600. For this time nobody asks a provider after three failures in a row.",
             minimum=1,
             maximum=600,
         ),
@@ -117,7 +121,7 @@ def single_provider_antipattern() -> Any:
 
         @task
         def publish_teams(teams: list[str]) -> None:
-            """No fallback: stands for the work that needs the answers. It waits as long as the outage lasts."""
+            """No fallback: stands for the work that needs the answers. While the outage lasts, it cannot run."""
             log.info("%s tickets have a team", len(teams))
 
         publish_teams(teams := sort_tickets(asked))
@@ -127,10 +131,10 @@ def single_provider_antipattern() -> Any:
     def good_way(asked: list[str]) -> Any:
         @task
         def sort_ticket(prompt: str, params: dict) -> dict[str, Any]:
-            """Provider abstraction: the first healthy provider answers. The next provider is quicker than the SDK's retries."""
+            """Provider abstraction: the first healthy provider answers. No retry by the SDK comes first."""
             chain = Chain(params["connections"], failures=3, cooldown=params["cooldown"])
             routed = chain.call(lambda conn_id: ask(conn_id, prompt, max_retries=0))
-            return {"team": routed.answer.strip().lower(), "by": routed.conn_id, "passed": routed.passed}
+            return {"team": routed.answer.strip(" .\n").lower(), "by": routed.conn_id, "passed": routed.passed}
 
         @task
         def count_providers(answers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -145,6 +145,15 @@ def test_a_small_budget_leaves_out_the_worse_examples(run, other):
     assert rows(other)["chosen, as turns"]["shots"] < rows(run)["chosen, as turns"]["shots"] - 1
 
 
+@pytest.mark.checklist("114.4.4", "Token budget management")
+def test_a_letter_that_does_not_fit_fails_before_any_prompt_is_sent(run_lesson):
+    # Digits and spaces take about a token each: 120 characters are far more than the 60 tokens of the whole call.
+    full = run_lesson(DAG, letter="7 " * 60, budget=60)
+    assert full.state == "failed" and full.tasks["fit_into_budget"] == "failed"
+    assert "shorten it, or take a model with a longer context" in full.log
+    assert not [r for r in full.requests if r["path"].endswith("/chat/completions")]
+
+
 def whole_call(asked: dict, tokens) -> int:
     """Tokens of a call with its answer, counted as the lesson's budget does."""
     texts = ["\n".join([asked["system"], letter_of(asked)]), *("\n".join(pair) for pair in pairs(asked))]

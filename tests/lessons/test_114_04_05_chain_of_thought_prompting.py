@@ -85,6 +85,9 @@ def test_steps_are_measured_against_a_guess_on_orders_of_two_shapes(run):
     assert {"".join(shape(chain)) for chain in run.xcoms["reason_in_steps"][0]} == {"*+", "**+"}
     for way in ("1 chain", "by vote"):
         assert right(run, way) > right(run, "direct")
+    assert [row["direct"] for row in run.result] == run.xcoms["answer_directly"]
+    first = [chain["answers"][0] for chain in run.xcoms["reason_in_steps"][0]]
+    assert [row["1 chain"] for row in run.result] == first, "of one chain, before any check"
 
 
 def shape(chain: dict) -> list[str]:
@@ -132,6 +135,7 @@ def test_each_chain_and_each_try_has_a_seed_of_its_own(run):
         expected = []
         for start, sample in zip((0, 100, 200), samples, strict=True):
             expected += range(start, start + len(sample[number]["answers"]))
+            assert len(sample[number]["answers"]) <= 2, "no more tries than the form says"
         assert sorted(seeds) == expected
         assert all(asked["temperature"] > 0 for asked in chat(run, in_steps=True)), "or the seeds would not matter"
         assert run.result[number]["rejected"] == sum(len(sample[number]["rejected"]) for sample in samples)
@@ -173,3 +177,14 @@ def test_broken_chains_are_rejected_and_asked_for_again_and_the_most_frequent_an
     assert again["rejected"] == ["12 + 2 is not 15"] and again["valid"] == 14
     asked = Counter(seed for order, seed in calls if order == HOOKS)
     assert asked == dict.fromkeys((None, 0, 100, 200, 201), 1), "a valid chain is not asked for again"
+
+
+@pytest.mark.checklist("114.4.5", "Validate reasoning chains")
+@pytest.mark.parametrize(
+    ("valid", "winner"), [([10, 14, 14], 14), ([10, 14, None], 10), ([None, None, 14], 14), ([None] * 3, None)]
+)
+def test_one_valid_chain_is_enough_and_the_earliest_wins_a_tie(dagbag, valid, winner):
+    chains = [[{"answers": [answer or 1], "rejected": [], "valid": answer}] for answer in valid]
+    vote = dagbag.dags[DAG].get_task("vote").python_callable
+    (row,) = vote([{"order": HOOKS, "total": 14}], ["8"], chains)
+    assert row["by vote"] == winner

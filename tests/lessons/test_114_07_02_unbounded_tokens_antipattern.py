@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,7 +65,8 @@ def test_the_bad_way_pays_more_for_the_same_parts_and_keeps_nothing(run):
     assert bad["lost"] == "19 of 19 labels (2 refusals)" and good["lost"] == "0 of 19 labels (0 refusals)"
     assert bad["tokens"] > 2 * good["tokens"] and bad["usd"] > 2 * good["usd"] > 0
     assert found["verdict"].startswith(
-        f"The bad way paid {bad['tokens']} tokens and lost {bad['lost']}, the good way {good['tokens']} and "
+        f"The bad way paid {bad['tokens']} tokens and lost {bad['lost']}. "
+        f"The good way paid {good['tokens']} tokens and lost {good['lost']}. "
     )
 
 
@@ -113,6 +116,28 @@ def test_the_run_fails_before_a_call_that_could_pass_the_cap(poor):
 
 
 @pytest.mark.checklist("114.7.2", "Token budgeting")
+@pytest.mark.parametrize(("paid", "calls"), [(5900, 1), (5901, 0)])
+def test_what_earlier_tries_paid_counts_against_the_cap(dagbag, monkeypatch, paid, calls):
+    from airflow.providers.openai.hooks.openai import OpenAIHook
+    from airflow.sdk.exceptions import AirflowFailException
+
+    sent = []
+
+    def answer(**asked):
+        sent.append(asked)
+        message = SimpleNamespace(content="money")
+        return SimpleNamespace(usage=SimpleNamespace(total_tokens=50), choices=[SimpleNamespace(message=message)])
+
+    client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=answer)))
+    monkeypatch.setattr(OpenAIHook, "conn", client)
+    monkeypatch.setattr("llmkit.course.side_by_side.rows", lambda *_, **__: [{"tokens": paid}])
+    label_parts = dagbag.dags[DAG].get_task("good_way.label_parts").python_callable
+    with suppress(AirflowFailException):
+        label_parts([{"prompt": "The rent is due.", "most": 100}], {"cap": 6000})
+    assert len(sent) == calls
+
+
+@pytest.mark.checklist("114.7.2", "Token budgeting")
 def test_limits_that_are_checked_after_an_answer_are_passed_by_a_call(run):
     in_tokens, in_usd, counted = run.xcoms["compare_ways"]["limits"]
     most = max(call["most"] for call in run.xcoms["split_lease"])
@@ -143,5 +168,8 @@ def test_parts_are_cut_behind_a_sentence_and_what_is_missing_is_said(run, poor, 
         unread = sum(call["unread"] for call in calls)
         assert done.xcoms["compare_ways"]["verdict"].endswith(f" Of the long parts, {unread} tokens stay unread.")
     assert 1 <= cuts[0] < cuts[1] < 19, "shorter parts, more cuts"
+    # A cut has a price: what stands in the last annex is never read.
+    last = run.xcoms["split_lease"][-1]
+    assert "a notice period of 3 months" in last["whole"] and "a notice period of 3 months" not in last["prompt"]
     # What was cut is what was sent.
     assert {turns(r)[0] for r in of_good_way(run)} == {call["prompt"] for call in run.xcoms["split_lease"]}
