@@ -99,9 +99,7 @@ def terms_in(message: Any) -> dict[str, float]:
     user_defined_macros={"prompt": prompts.load},
     params={
         "document": Param(DOCUMENTS[2], enum=DOCUMENTS, title="Document", description="Its length decides the way."),
-        "question": Param(
-            QUESTION, type="string", minLength=1, title="Question", description="Its topic picks a team."
-        ),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="It picks the team."),
     },
 )
 def anthropic_claude_integration() -> Any:
