@@ -34,9 +34,10 @@ reads a file from any storage and sends it with a typed question. It has no sett
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html). No provider has an operator that draws; `OpenAIImageOperator` is llmkit's.
 
 **In production**: OpenAI bills pictures by size; `detail: low` is the cheapest. `gpt-4-vision-preview`, DALL·E and gpt-image-1 are
-gone: gpt-4o and later models see, and the newer gpt-image models draw, in up to a minute. OpenAI may verify your organization first.
-Set `LLMKIT_STORAGE` to a bucket; `ObjectStoragePath(path).sign()` then makes a link for a browser. Offline, pictures are described from
-their pixels and from the words that were drawn into them.
+gone: gpt-4o and later models see, and the newer gpt-image models draw, in up to a minute. gpt-4o follows on 14 January 2027: change
+`VISION_MODEL`. OpenAI may ask to verify your organization before it draws. Set `LLMKIT_STORAGE` to a bucket;
+`ObjectStoragePath(path).sign()` then makes a link for a browser. Offline, pictures are described from their pixels and from the words
+that were drawn into them.
 
 **Builds on** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py) · **Next** [3.1 Cohere Integration](114_03_01_cohere_integration.py)
 """
