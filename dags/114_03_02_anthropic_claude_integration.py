@@ -38,12 +38,13 @@ although the text of its first call costs a quarter more. *USD* is the price of 
 for a single message and recommends `common-ai` for that. llmkit's `AnthropicMessageOperator` sends one with Claude's own settings.
 The connection's `platform` can be `anthropic`, `aws`, `bedrock`, `vertex` or `foundry`; only the first two count tokens and take batches.
 
-**In production**: Anthropic calls its count an estimate, so leave some room; offline it is exact. A write to the cache costs 1.25
-times the price of input, a read a tenth. An entry lives five minutes after its last use. A shorter text than the model's minimum (here
-1,024 tokens, on others 512 to 4,096) is not cached, and no error says so: watch *from the cache*. The limits here are small, so that
-short texts show all three ways. A chapter that contradicts itself goes unnoticed. While a batch waits, its task is *deferred* and holds no
-worker; a retry would buy it again. A real batch takes up to a day: raise `poll_interval` to 60 seconds. Claude Sonnet 5 thinks by default,
-and its thinking counts against `max_tokens`, so each call here turns it off. Sonnet 5.5 refuses both that setting and a forced tool.
+**In production**: Anthropic calls its count an estimate, so leave some room; offline it is exact, but Claude's tokenizer counts
+differently. A write to the cache costs 1.25 times the price of input, a read a tenth. An entry lives five minutes after its last use. A
+shorter text than the model's minimum (here 1,024 tokens, on others 512 to 4,096) is not cached, and no error says so: watch *from the
+cache*. The limits here are small, so that short texts show all three ways. A chapter that contradicts itself goes unnoticed. While a
+batch waits, its task is *deferred* and holds no worker; a retry would buy it again. A real batch takes up to a day: raise `poll_interval`
+to 60 seconds. Claude Sonnet 5 thinks by default, and its thinking counts against `max_tokens`, so each call here turns it off. Sonnet 5.5
+refuses both that setting and a forced tool.
 
 **Builds on** [3.1 Cohere Integration](114_03_01_cohere_integration.py) · **Next** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py)
 """
@@ -64,7 +65,7 @@ from llmkit.operators import AnthropicMessageOperator
 log = logging.getLogger(__name__)
 LEASES = Path(__file__).parents[1] / "include" / "data" / "leases"
 DOCUMENTS, QUESTION = ["note.md", "lease.md", "lease_with_annexes.md"], "Which notice period holds?"
-CACHE_MINIMUM, ONE_PROMPT = 1024, 2000  # tokens: many models cache no shorter text; a longer one is split here
+CACHE_MINIMUM, ONE_PROMPT = 1024, 3000  # tokens: many models cache no shorter text; a longer one is split here
 AT_ONCE = {"thinking": {"type": "disabled"}}  # what Claude thinks would use up max_tokens
 SYSTEM = "{{ prompt('forward_lease_question').render(company='Lumen & Oak') }}"
 
@@ -87,7 +88,7 @@ def reading(text: str, question: str = "Note all terms.", **marks: Any) -> dict[
 
 
 def terms_in(message: Any) -> dict[str, float]:
-    return Terms.model_validate(message.content[0].input).model_dump(exclude_none=True)
+    return Terms.model_validate(message.content[-1].input).model_dump(exclude_none=True)
 
 
 @dag(
