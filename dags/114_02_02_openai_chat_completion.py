@@ -13,8 +13,9 @@ asked, and a few parameters say how. Lumen & Oak lets it draft replies to custom
 | Temperature and parameters | `draft_reply`, `vary_temperature`, `compare_calls` |
 
 **Try it**: *Trigger* it with another *Model* and *Temperature*, and open *Storage → XCom* of `draft_reply`: beside the text are
-`usage`, `finish_reason` and `model`. The rows of `ask_model` end in `length`, because 16 tokens are too few; their logs
-warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very characters, because Airflow renders once.
+`usage`, `finish_reason` and `model`. The rows of `ask_model` end in `length`, because 16 tokens are too few; their logs warn of it.
+*USD for 1,000* is the list price of a thousand such calls. Write `{{ params.model }}` into *Ticket*: the model gets these very
+characters, because Airflow renders once.
 
 **You should see** (offline):
 
@@ -30,14 +31,17 @@ warn of it. Write `{{ params.model }}` into *Ticket*: the model gets these very 
 - equal at 0: yes
 - equal at 0 and 1.5: no
 
-**SDK or own code?** Airflow's provider has no operator for chat completions. Its `OpenAIResponseOperator` calls the Responses API,
-keeps the usage but not why an answer ended, and takes no template for the model. Chat completions are also what self-hosted
-servers speak. See [OpenAIResponseOperator](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/operators/openai.html)
-and OpenAI's guide to [text generation](https://developers.openai.com/api/docs/guides/text).
+**SDK or own code?** Airflow's provider has no operator for chat completions. Its `OpenAIResponseOperator` calls the Responses API. It
+keeps the usage, but only logs why an answer was cut off, and takes no template for the model. Chat completions are also what
+self-hosted servers speak. See
+[OpenAIResponseOperator](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/operators/openai.html) and OpenAI's
+guide to [text generation](https://developers.openai.com/api/docs/guides/text).
 
 **In production**: keep `finish_reason`, because an answer that was cut off looks like a good one. Use temperature 0 for text that a
-program reads; a hosted model still promises no equal answers. The gpt-5 family takes `max_completion_tokens` and no temperature
-(use `settings`). Keep the model in a form or a variable: OpenAI retires models, and a retired one answers with HTTP 404.
+program reads; a hosted model still promises no equal answers. Reasoning models, such as gpt-5, take `max_completion_tokens` and no
+temperature (use `settings`). Keep the model in a form or a variable, because OpenAI retires models: gpt-3.5-turbo and gpt-4 on 23
+October 2026, gpt-4o and gpt-4.1 on 14 January 2027. With a real key, name today's models in `MODELS` and in `ask_model`, or these calls
+fail.
 
 **Builds on** [2.1 OpenAI Connection Setup](114_02_01_openai_connection_setup.py) · **Next** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py)
 """
@@ -67,13 +71,19 @@ TICKET = "My Aurora lamp flickers when I dim it. I bought it in March and would 
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "ticket": Param(TICKET, type="string", title="Ticket", description="The user message.", minLength=1),
+        "ticket": Param(
+            TICKET,
+            type="string",
+            title="Ticket",
+            description="What the customer writes: the user message.",
+            minLength=1,
+        ),
         "model": Param(MODEL, enum=MODELS, title="Model", description="Writes the draft. gpt-4 costs the most."),
         "temperature": Param(
             0.2,
             type="number",
             title="Temperature",
-            description="Of the draft, 0 to 2. A high value makes every draft another one.",
+            description="For the draft only, 0 to 2. With a high value each run writes another draft.",
             minimum=0,
             maximum=2,
         ),

@@ -13,7 +13,7 @@ batches, keeps them in Parquet files on object storage, and sends only the files
 | Vector output handling | `embed_batch`, `find_products` |
 
 **Try it**: trigger it with the *Question* "something for tired feet" and *Batch size* 12: `embed_batch` is one mapped task and one call, and
-another product comes first. Under *Storage → XCom* each task that makes vectors has a path of about a hundred characters. The table
+another product comes first. Under *Storage → XCom*, `embed_question` and `embed_batch` have a file's path and no vectors. The table
 counts for how many of six searches the right product comes first. Its third row is the small model, asked for shorter vectors.
 
 **You should see** (offline):
@@ -31,9 +31,10 @@ counts for how many of six searches the right product comes first. Its third row
 makes the call but returns all vectors as an XCom, so the class below adds a file. The [object storage XCom backend](https://airflow.apache.org/docs/apache-airflow-providers-common-io/stable/xcom_backend.html)
 does that for every task without code, as JSON.
 
-**In production**: keep the model's name beside the vectors, as these files do: vectors of two models cannot be compared, so a new model means
-new files. Choose the model on your own searches; six are too few. Offline all three names are one small model whose vectors are
-padded or cut to the size asked for, so full sizes find the same. Only a real key tells the models apart.
+**In production**: keep the model's name beside the vectors, as these files do: vectors of two models cannot be compared, so a new model
+means new files. Embed only texts that are new or changed; here each run embeds the whole catalogue. Choose the model on your own
+searches; six are too few. Offline all three names are one small model whose vectors are padded or cut to the size asked for, so full
+sizes find the same. Only a real key tells the models apart.
 
 **Builds on** [2.3 OpenAI Function Calling](114_02_03_openai_function_calling.py) · **Next** [2.5 OpenAI Vision and Images](114_02_05_openai_vision_images.py)
 """
@@ -53,6 +54,7 @@ from llmkit import storage, tables
 
 log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "include" / "data"
+QUESTION = "a light for reading at night"
 ADA, SMALL, LARGE = MODELS = ["text-embedding-ada-002", "text-embedding-3-small", "text-embedding-3-large"]
 
 
@@ -86,7 +88,7 @@ def products() -> dict[str, str]:
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "question": Param("a light for reading at night", type="string", title="Question", description="To look for."),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="Finds three products."),
         "model": Param(SMALL, enum=MODELS, title="Model", description="Embeds the question and the catalogue."),
         "batch_size": Param(5, type="integer", title="Batch size", description="Texts a call.", minimum=1, maximum=12),
     },
@@ -102,7 +104,7 @@ def openai_embeddings() -> Any:
 
     @task
     def make_batches(params: dict) -> list[list[str]]:
-        """Batch embedding generation: fewer calls meet fewer limits. OpenAI takes up to 2,048 texts a call."""
+        """Batch embedding generation: fewer calls meet fewer limits. OpenAI takes 2,048 texts and 300,000 tokens a call."""
         texts, size = list(products().values()), params["batch_size"]
         return [texts[n : n + size] for n in range(0, len(texts), size)]
 

@@ -2,7 +2,7 @@
 # 114.2.5 OpenAI Vision and Images
 
 Models read pictures and draw them. Lumen & Oak makes an advertisement with both: a vision model describes the product's photograph
-for the copywriter, and a text model writes the copy while an image model draws a mock-up. None of these models sees what the others made.
+for the copywriter, and a text model writes the copy while an image model draws a mock-up. Neither of these two sees what the other makes.
 So a review reads mock-up and copy back into one type, and compares each with the brief before anybody publishes.
 
 | Checklist item | Tasks that show it |
@@ -12,10 +12,11 @@ So a review reads mock-up and copy back into one type, and compares each with th
 | DALL-E image generation | `draw_mockup` |
 | Multi-modal pipelines | `write_brief`, `write_copy`, `read_copy`, `review_mockup` |
 
-**Try it**: trigger it with *Colour of the mock-up* set to green, as a careless agency would draw it: the decision turns to `redo: mock-up`.
-Then set only *Colour* to green: the mock-up is still drawn in orange, and the copywriter is told of an orange photograph.
-The result is under *Storage → XCom* of `review_mockup`. It has the path of the PNG; the log has it too. Airflow's UI shows no
-files of a disk, so open the path in a terminal: `xdg-open`, or `open` on a Mac.
+**Try it**: trigger it with *Colour of the mock-up* set to green, as a careless agency would draw it: the decision turns to `redo:
+mock-up`. Then set only *Colour* to green: the mock-up is still drawn in orange, and the copywriter is told of an orange photograph. The
+result is under *Storage → XCom* of `review_mockup`; *agrees* is the share of product and colour that is as in the brief. It has the
+path of the PNG; the log has it too. Airflow's UI shows no files of a disk, so open the path in a terminal: `xdg-open`, or `open` on a
+Mac.
 
 **You should see** (offline):
 
@@ -32,9 +33,11 @@ files of a disk, so open the path in a terminal: `xdg-open`, or `open` on a Mac.
 reads a file from any storage and sends it with a typed question. It has no setting for `detail`, so `describe_picture` calls the SDK by
 [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/index.html). No provider has an operator that draws; `OpenAIImageOperator` is llmkit's.
 
-**In production**: OpenAI bills pictures by size; `detail: low` is the cheapest. `gpt-4-vision-preview` and DALL·E are gone: every gpt-4o
-and later model sees, and the gpt-image family draws, in up to a minute. Set `LLMKIT_STORAGE` to a bucket; `ObjectStoragePath(path).sign()` then
-makes a link for a browser. Offline, pictures are described from their pixels and from the words that were drawn into them.
+**In production**: OpenAI bills pictures by size; `detail: low` is the cheapest. `gpt-4-vision-preview`, DALL·E and gpt-image-1 are
+gone: gpt-4o and later models see, and the newer gpt-image models draw, in up to a minute. gpt-4o follows on 14 January 2027: change
+`VISION_MODEL`. OpenAI may ask to verify your organization before it draws. Set `LLMKIT_STORAGE` to a bucket;
+`ObjectStoragePath(path).sign()` then makes a link for a browser. Offline, pictures are described from their pixels and from the words
+that were drawn into them.
 
 **Builds on** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py) · **Next** [3.1 Cohere Integration](114_03_01_cohere_integration.py)
 """
@@ -76,13 +79,13 @@ class Copy(BaseModel):
     dag_id=Path(__file__).stem,
     dag_display_name="114.2.5 · OpenAI Vision and Images",
     doc_md=__doc__,
-    jinja_environment_kwargs=prompts.rendered_once(),  # a brief is text, not a template
+    jinja_environment_kwargs=prompts.rendered_once(),  # what a model wrote is text, not a template
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=3)},
     params={
-        "product": Param("Aurora lamp", enum=list(KINDS), title="Product", description="Its photograph is described."),
-        "colour": Param("orange", enum=COLOURS, title="Colour", description="The product's colour in the brief."),
-        "drawn": Param("orange", enum=COLOURS, title="Colour of the mock-up", description="What is drawn."),
+        "product": Param("Aurora lamp", enum=list(KINDS), title="Product", description="What is advertised."),
+        "colour": Param("orange", enum=COLOURS, title="Colour", description="The colour that the brief asks for."),
+        "drawn": Param("orange", enum=COLOURS, title="Colour of the mock-up", description="What the drawing shows."),
     },
 )
 def openai_vision_images() -> Any:
@@ -108,10 +111,9 @@ def openai_vision_images() -> Any:
             {"type": "text", "text": question},
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{picture}", "detail": "low"}},
         ]
-        reply = OpenAIHook(conn_id="openai_default").conn.chat.completions.create(
-            model=VISION_MODEL, messages=[{"role": "user", "content": parts}], max_tokens=120
-        )
-        return reply.choices[0].message.content
+        chat = OpenAIHook(conn_id="openai_default").conn.chat.completions
+        reply = chat.create(model=VISION_MODEL, messages=[{"role": "user", "content": parts}], max_tokens=120)
+        return reply.choices[0].message.content or "no description"
 
     @task.llm(llm_conn_id="pydanticai_default", output_type=Copy, serialize_output=True)
     def write_copy(brief: str, photograph: str) -> str:
@@ -124,6 +126,7 @@ def openai_vision_images() -> Any:
         doc_md="DALL-E image generation: the successor of DALL·E draws one picture. It is saved; its path is the result.",
         prompt=brief["mockup_prompt"],
         path=brief["mockup_path"],
+        model="gpt-image-2.5-flare",
         settings={"quality": "low"},
     )
     shown = LLMFileAnalysisOperator(

@@ -12,9 +12,10 @@ top. This run measures how much that is worth, on six searches whose right answe
 | CohereEmbedOperator | `embed_catalogue`, `find_similar` |
 | Cohere reranking | `search_by_words`, `rerank_hits`, `measure_orders` |
 
-**Try it**: the result under *Storage → XCom* of `measure_orders` has the rank of the right product before and after, and the mean reciprocal
-rank (MRR) of both orders. Not every search improves. Trigger it with *Candidates* at 3: reranking cannot bring back what
-the search by words did not find. Set *Tokens* to 3: the line is cut off, and `check_tagline` calls it unusable.
+**Try it**: the result under *Storage → XCom* of `measure_orders` has the rank of the right product before and after, and the mean
+reciprocal rank (MRR) of both orders: 1 is best, and a product that is not found counts 0. Not every search improves. Trigger it with
+*Candidates* at 3: reranking cannot bring back what the search by words did not find. Set *Tokens* to 3: the line is cut off, and
+`check_tagline` calls it unusable.
 
 **You should see** (offline):
 
@@ -40,8 +41,9 @@ texts: `CohereGenerateOperator` is llmkit's, on Cohere's chat API, which replace
 
 **In production**: find 50 to 100 candidates cheaply, rerank them, show ten. Rerank is billed by search, not by token: one question with
 up to 100 documents. The embedding operator always embeds documents; embed a question with the hook's client and
-`input_type="search_query"`, or the two do not fit together. Six searches show the method; a decision needs hundreds. Offline a small
-sentence model ranks.
+`input_type="search_query"`, or the two do not fit together. Cohere embeds at most 96 texts a call, and the operator does not split a
+longer list. The search by words here counts even *the* and *for*; a search engine gives rare words more weight. Six searches show the
+method; a decision needs hundreds. Offline a small sentence model ranks.
 
 **Builds on** [2.5 OpenAI Vision and Images](114_02_05_openai_vision_images.py) · **Next** [3.2 Anthropic Claude Integration](114_03_02_anthropic_claude_integration.py)
 """
@@ -82,8 +84,8 @@ def words(text: str) -> set[str]:
     tags=["reference", "core", "intermediate", "success"],
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=2)},
     params={
-        "product": Param("AUR-1", enum=["AUR-1", "FJO-1", "MOS-1"], title="Product", description="Gets a line."),
-        "max_tokens": Param(40, type="integer", title="Tokens", description="Longest line, in tokens.", minimum=1),
+        "product": Param("AUR-1", enum=["AUR-1", "FJO-1", "MOS-1"], title="Product", description="It gets a line."),
+        "max_tokens": Param(40, type="integer", title="Tokens", description="A small value cuts it off.", minimum=1),
         "candidates": Param(
             12, type="integer", title="Candidates", description="Hits to rerank, 1 to 12.", minimum=1, maximum=12
         ),

@@ -15,7 +15,8 @@ state different terms, the report shows both and chooses none.
 
 **Try it**: the side letter in `lease_with_annexes.md` changes the notice period, and the table below has both values. Choose another
 *Document* in the *Trigger* form: another branch of the graph runs. With `lease.md` compare the two sums in USD: the cache saves money,
-although the first of its three calls costs a quarter more. *Rendered Templates* of `forward_question` shows its system prompt.
+although the text of its first call costs a quarter more. *USD* is the price of the reading, without `forward_question`.
+*Rendered Templates* of `forward_question` shows its system prompt.
 
 **You should see** (offline):
 
@@ -35,11 +36,15 @@ although the first of its three calls costs a quarter more. *Rendered Templates*
 **SDK or own code?** `AnthropicBatchOperator` is the
 [provider's](https://airflow.apache.org/docs/apache-airflow-providers-anthropic/stable/operators/anthropic.html). It has no operator
 for a single message and recommends `common-ai` for that. llmkit's `AnthropicMessageOperator` sends one with Claude's own settings.
+The connection's `platform` can be `anthropic`, `aws`, `bedrock`, `vertex` or `foundry`; only the first two count tokens and take batches.
 
-**In production**: Anthropic calls its count an estimate, so leave some room; offline it is exact. A write to the cache costs 1.25
-times the price of input, a read a tenth. An entry lives five minutes. Less than 1,024 tokens (on some models 2,048 or 4,096) is not
-cached, and no error says so: watch *from the cache*. The limits here are small, so that short texts show all three ways. A chapter
-that contradicts itself goes unnoticed. While a batch waits, its task is *deferred* and holds no worker; a retry would buy it again.
+**In production**: Anthropic calls its count an estimate, so leave some room; offline it is exact, but Claude's tokenizer counts
+differently. A write to the cache costs 1.25 times the price of input, a read a tenth. An entry lives five minutes after its last use. A
+shorter text than the model's minimum (here 1,024 tokens, on others 512 to 4,096) is not cached, and no error says so: watch *from the
+cache*. The limits here are small, so that short texts show all three ways. A chapter that contradicts itself goes unnoticed. While a
+batch waits, its task is *deferred* and holds no worker; a retry would buy it again. A real batch takes up to a day: raise `poll_interval`
+to 60 seconds. Claude Sonnet 5 thinks by default, and its thinking counts against `max_tokens`, so each call here turns it off. Sonnet 5.5
+refuses both that setting and a forced tool.
 
 **Builds on** [3.1 Cohere Integration](114_03_01_cohere_integration.py) · **Next** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py)
 """
@@ -60,7 +65,8 @@ from llmkit.operators import AnthropicMessageOperator
 log = logging.getLogger(__name__)
 LEASES = Path(__file__).parents[1] / "include" / "data" / "leases"
 DOCUMENTS, QUESTION = ["note.md", "lease.md", "lease_with_annexes.md"], "Which notice period holds?"
-CACHE_MINIMUM, ONE_PROMPT = 1024, 2000  # tokens: Sonnet models cache no shorter text; a longer one is split here
+CACHE_MINIMUM, ONE_PROMPT = 1024, 3000  # tokens: many models cache no shorter text; a longer one is split here
+AT_ONCE = {"thinking": {"type": "disabled"}}  # what Claude thinks would use up max_tokens
 SYSTEM = "{{ prompt('forward_lease_question').render(company='Lumen & Oak') }}"
 
 
@@ -73,7 +79,7 @@ class Terms(BaseModel):
 def reading(text: str, question: str = "Note all terms.", **marks: Any) -> dict[str, Any]:
     """The arguments of a call. The text stands before the question: only what comes first can be cached."""
     content = [{"type": "text", "text": text, **marks}, {"type": "text", "text": question}]
-    return {
+    return AT_ONCE | {
         "system": prompts.load("lease_reader").render(company="Lumen & Oak"),
         "messages": [{"role": "user", "content": content}],
         "tools": [{"name": "note_terms", "description": "Note the terms.", "input_schema": Terms.model_json_schema()}],
@@ -82,7 +88,7 @@ def reading(text: str, question: str = "Note all terms.", **marks: Any) -> dict[
 
 
 def terms_in(message: Any) -> dict[str, float]:
-    return Terms.model_validate(message.content[0].input).model_dump(exclude_none=True)
+    return Terms.model_validate(message.content[-1].input).model_dump(exclude_none=True)
 
 
 @dag(
@@ -93,14 +99,14 @@ def terms_in(message: Any) -> dict[str, float]:
     default_args={"retries": 2, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
     user_defined_macros={"prompt": prompts.load},
     params={
-        "document": Param(DOCUMENTS[2], enum=DOCUMENTS, title="Document", description="Its length picks the way."),
-        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="What a colleague asks."),
+        "document": Param(DOCUMENTS[2], enum=DOCUMENTS, title="Document", description="Its length decides the way."),
+        "question": Param(QUESTION, type="string", minLength=1, title="Question", description="It picks the team."),
     },
 )
 def anthropic_claude_integration() -> Any:
     @task
     def check_connection() -> dict[str, Any]:
-        """Configure Anthropic connection: with a wrong key or address the run ends here, before it costs."""
+        """Configure Anthropic connection: with a wrong key or address this fails, and no document is read."""
         hook = AnthropicHook()
         return {"platform": hook.platform, "model": hook.default_model, "models": len(hook.conn.models.list().data)}
 
@@ -151,12 +157,11 @@ def anthropic_claude_integration() -> Any:
         return tables.logged(log, {"terms": rows, "tokens counted": tokens, **bill, "question goes to": team})
 
     way, once, cached, requests = choose_way(), read_at_once(), read_with_cache(), write_requests()
-    waiting = {"deferrable": True, "poll_interval": 1, "retries": 0}
+    waiting = {"deferrable": True, "poll_interval": 1, "retries": 0, "execution_timeout": timedelta(hours=25)}
     batch = AnthropicBatchOperator(task_id="send_batch", requests=requests, fail_on_partial_error=True, **waiting)
     batch.doc_md = "Claude completion operator: many calls at half the price. It defers: no worker waits for it."
-    team = AnthropicMessageOperator(
-        task_id="forward_question", system=SYSTEM, prompt="{{ params.question }}", max_tokens=8
-    )
+    brief = {"max_tokens": 8, "settings": AT_ONCE}
+    team = AnthropicMessageOperator(task_id="forward_question", system=SYSTEM, prompt="{{ params.question }}", **brief)
     team.doc_md = "System prompts for Claude: an argument, not a message. Claude completion operator: one message."
     check_connection() >> way >> [once, cached, requests]
     return report_terms(team.output, way["tokens"], once, cached, batch.output)

@@ -61,7 +61,7 @@ def test_both_operators_are_asked_the_same(run):
     ((draft,), (responses,), _, _) = sent(run).values()
     for part in ("system", "messages", "max_tokens"):
         assert draft["asked"][part] == responses["asked"][part]
-    assert draft["asked"]["max_tokens"] == 80
+    assert draft["asked"]["max_tokens"] == 80 and draft["model"] == responses["model"] == "gpt-4o-mini"
     assert [row["call"] for row in run.result["calls"][:2]] == ["OpenAIChatOperator", "OpenAIResponseOperator"]
 
 
@@ -72,9 +72,13 @@ def test_each_model_is_asked_and_has_its_price(run):
     assert list(rows) == ["gpt-3.5-turbo", "gpt-4", "gpt-4o-mini"]
     # Dollars for a million tokens of the prompt and of the answer, as OpenAI lists them.
     request = sent(run)["ask_model"][0]
-    for model, (read, written) in {"gpt-4": (30, 60), "gpt-4o-mini": (0.15, 0.6)}.items():
+    for model, (read, written) in {"gpt-3.5-turbo": (0.5, 1.5), "gpt-4": (30, 60), "gpt-4o-mini": (0.15, 0.6)}.items():
         usd = (request["prompt_tokens"] * read + request["completion_tokens"] * written) / 1000
         assert rows[model]["USD for 1,000"] == pytest.approx(usd, abs=0.001)
+    for row, name in (run.result["calls"][0], "draft_reply"), (run.result["calls"][1], "draft_by_responses"):
+        (request,) = sent(run)[name]
+        usd = (request["prompt_tokens"] * 0.15 + request["completion_tokens"] * 0.6) / 1000
+        assert row["USD for 1,000"] == pytest.approx(usd, abs=0.001)
 
 
 @pytest.mark.checklist("114.2.2", "Configure model (gpt-4, gpt-3.5)")

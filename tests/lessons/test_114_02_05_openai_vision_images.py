@@ -84,7 +84,7 @@ def test_a_picture_is_drawn_and_saved_where_a_person_can_open_it(run, careless):
         (request,) = [r for r in each.requests if r["path"] == "/v1/images/generations"]
         assert f"The {product} in {colour}," in request["asked"]["prompt"]
         assert f'only these words into the picture: "{product}"' in request["asked"]["prompt"]
-        assert request["body"]["quality"] == "low" and request["model"] == "gpt-image-1"
+        assert request["body"]["quality"] == "low" and request["model"] == "gpt-image-2.5-flare"
         path = each.result["picture"]
         assert path.startswith("/") and path.endswith("/mockup.png"), "a plain path, not an address"
         assert f"picture: {path}" in each.log
@@ -105,6 +105,7 @@ def test_mockup_and_copy_are_compared_with_the_brief(run, careless, dagbag):
     ]
     dag = dagbag.dags[DAG]
     assert "write_copy" not in dag.get_task("draw_mockup").get_flat_relative_ids(upstream=True), "they run in parallel"
+    assert "draw_mockup" not in dag.get_task("write_copy").get_flat_relative_ids(upstream=True)
 
 
 @pytest.mark.checklist("114.2.5", "Multi-modal pipelines")
@@ -124,3 +125,16 @@ def test_the_copy_is_written_from_the_brief_and_read_back(run, careless):
         asked = [r["asked"]["messages"][-1]["text"] for r in each.requests if r["asked"].get("messages")]
         copy = each.xcoms["write_copy"]
         assert f"{copy['headline']} {copy['text']}" in asked
+
+
+@pytest.mark.checklist("114.2.5", "GPT-4 Vision integration")
+def test_a_refused_picture_leaves_the_copywriter_without_a_description(lesson_module, monkeypatch):
+    from types import SimpleNamespace
+
+    module = lesson_module(DAG)
+    refused = SimpleNamespace(choices=[SimpleNamespace(message=SimpleNamespace(content=None, refusal="No."))])
+    completions = SimpleNamespace(create=lambda **asked: refused)
+    hook = SimpleNamespace(conn=SimpleNamespace(chat=SimpleNamespace(completions=completions)))
+    monkeypatch.setattr(module, "OpenAIHook", lambda conn_id: hook)
+    describe = module.openai_vision_images().get_task("describe_picture").python_callable
+    assert describe(f"file://{PICTURES / 'aurora.png'}", "What is it?") == "no description"
