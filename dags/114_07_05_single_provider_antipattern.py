@@ -71,8 +71,8 @@ def ask(conn_id: str, prompt: str, max_retries: int) -> str:
     messages, provider = [{"role": "user", "content": prompt}], Connection.get(conn_id).conn_type
     asked = {"model": MODELS[provider], "messages": messages, "max_tokens": 5}
     if provider == "anthropic":
-        reply = AnthropicHook(conn_id=conn_id).get_conn().with_options(max_retries=max_retries).messages.create(**asked)
-        return reply.content[0].text
+        client = AnthropicHook(conn_id=conn_id).get_conn().with_options(max_retries=max_retries)
+        return client.messages.create(**asked, thinking={"type": "disabled"}).content[-1].text
     if provider == "cohere":
         reply = CohereHook(conn_id=conn_id).get_conn().chat(**asked, request_options={"max_retries": max_retries})
         return reply.message.content[0].text

@@ -224,7 +224,7 @@ class OpenAIImageOperator(_AsksOpenAI, BaseOperator):
         *,
         prompt: str,
         path: str,
-        model: str = "gpt-image-1",
+        model: str = "gpt-image-2.5-flare",
         size: str = "1024x1024",
         conn_id: str = "openai_default",
         storage_conn_id: str | None = None,

@@ -180,7 +180,7 @@ def test_an_image_is_saved(operators, keyless_url, connect, tmp_path):
     for _ in range(2):
         assert operator.execute({"ti": ti}) == f"file://{path}"
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert ti["usage"]["output_tokens"] > 0 and ti["model"] == "gpt-image-1"
+    assert ti["usage"]["output_tokens"] > 0 and ti["model"] == "gpt-image-2.5-flare"
 
 
 def test_an_image_that_comes_as_an_address(operators, tmp_path, httpserver_like):
