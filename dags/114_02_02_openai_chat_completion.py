@@ -27,7 +27,7 @@ characters, because Airflow renders once.
 | ask_model              | length  | gpt-4         |       90 |            3.18 |
 | ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
 
-- reply: I'm sorry for any confusion, but as a product of the Aurora brand, your Aurora lamp is currently available at a limited edition price. Please ensure you have the right order to purchase from our onli…
+- reply: I'm sorry for the misunderstanding, but as a lamp manufacturer, we do have some limited options available during your order. However, I must say that our current models are quite rare, so if you're l…
 - equal at 0: yes
 - equal at 0 and 1.5: no
 

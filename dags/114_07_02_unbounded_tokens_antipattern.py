@@ -22,7 +22,7 @@ has its price: the last part ends with annex C, which halves the notice period. 
 
 | way      |   calls |   tokens |      usd |   seconds | lost                         |
 |:---------|--------:|---------:|---------:|----------:|:-----------------------------|
-| bad_way  |      22 |    15662 | 0.002358 |       3.6 | 19 of 19 labels (2 refusals) |
+| bad_way  |      22 |    15662 | 0.002358 |       3.4 | 19 of 19 labels (2 refusals) |
 | good_way |      19 |     3662 |  0.00056 |       0.9 | 0 of 19 labels (0 refusals)  |
 
 |     paid | limit                            |   allowed |
@@ -31,7 +31,7 @@ has its price: the last part ends with annex C, which halves the notice period. 
 | 0.000076 | USD, by usage_limits             |   0.00006 |
 |      301 | tokens, counted before each call |       400 |
 
-- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals), the good way 3662 and 0 of 19 labels (0 refusals). Of the long parts, 357 tokens stay unread.
+- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels (2 refusals). The good way paid 3662 tokens and lost 0 of 19 labels (0 refusals). Of the long parts, 357 tokens stay unread.
 
 **SDK or own code?** `@task.llm` takes pydantic-ai's
 [`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as

@@ -23,7 +23,7 @@ before the breaker opens.
 
 | way      |   calls |   tokens |      usd |   seconds | lost                             |
 |:---------|--------:|---------:|---------:|----------:|:---------------------------------|
-| bad_way  |       6 |        0 |        0 |       4.9 | 6 of 6 tickets (6 calls refused) |
+| bad_way  |       6 |        0 |        0 |       5.6 | 6 of 6 tickets (6 calls refused) |
 | good_way |       7 |      649 | 0.001346 |       2.4 | 0 of 6 tickets (1 calls refused) |
 
 - answered by: anthropic_default 6
