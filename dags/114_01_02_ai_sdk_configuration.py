@@ -14,7 +14,7 @@ change. The last task reads from the ledger what the settings did. The ledger ha
 
 **Try it**: press *Trigger*. The log of `log_key` shows `***` in place of the key. `use_wrong_key` ends red on purpose, after one try of
 three, and the run still ends green, because its last task runs in any case. Trigger it again with *Requests a minute* set to 10: in
-*Storage → XCom* of `sum_up`, the calls are at least 6 seconds apart. With 60 the limit of one second hardly shows, because
+*Storage → XCom* of `sum_up`, the calls are about 6 seconds apart. With 60 the limit of one second hardly shows, because
 starting a task takes longer. `ExecutionAPISecretsBackend` is Airflow's API server, which reads the connections of the UI. Set
 `AIRFLOW_CONN_OPENAI_DEFAULT` before `make up`, and `find_connections` names the environment as the source.
 

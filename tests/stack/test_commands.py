@@ -210,8 +210,8 @@ def test_the_lesson_command_with_params_and_the_tasks_own_lines(running_stack, s
 
 
 def test_an_exercise_that_ends_otherwise_is_no_error(running_stack, settings):
-    """With 4 letters the first way of 7.1 succeeds too, as the lesson says."""
-    done = run("lesson", "114_07_01", "--conf", '{"letters": 4}')
+    """Without a brace in the message the bad way of 7.4 succeeds too, as the lesson says."""
+    done = run("lesson", "114_07_04", "--conf", '{"message": "Where is my lamp?"}')
     assert done.returncode == 0, done
     assert "success (with its own params it ends failed; yours are different)" in done.stdout
     assert "expected was" not in done.stdout
