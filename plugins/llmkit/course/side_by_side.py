@@ -46,6 +46,8 @@ def last_line(lost: str, of: str | None = None) -> Callable[[Any], None]:
         error = context.get("exception")
         why = f"{type(error).__name__}: {error}".splitlines()[0] if isinstance(error, BaseException) else error
         counted = f"{calls} calls, of which {refused} were refused," if refused else f"{calls} calls"
+        # Airflow calls this inside the folded part "Post Execute" of the log: the sentence must stand below it.
+        log.info("::endgroup::")
         log.error("%s failed with %s. %s cost %.6f USD, and %s.", task_id, why, counted, usd, lost)
 
     return say
