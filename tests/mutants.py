@@ -200,7 +200,8 @@ def main(wanted: list[str]) -> int:
         if not verdict.red:
             green.append(f"{name}: {entry['symptom']}")
 
-    workers = [threading.Thread(target=work) for _ in range(min(os.cpu_count() or 1, 4, lessons.qsize()))]
+    # Daemons, so that Ctrl-C ends the command; the stacks end when their standard input closes.
+    workers = [threading.Thread(target=work, daemon=True) for _ in range(min(os.cpu_count() or 1, 4, lessons.qsize()))]
     for worker in workers:
         worker.start()
     for worker in workers:
