@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from stack import processes
+from stack.ports import free_port
 from stack.settings import REPO, Settings
 from stack.up import health, listed
 
@@ -36,7 +37,9 @@ def measure(idle_after: float = 120, idle_for: float = 30) -> Stack:
     """Start the stack twice on a fresh state folder, the second time with 50 copies of one lesson."""
     with tempfile.TemporaryDirectory(prefix="course-bench-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
-        os.environ.update(COURSE_STATE=str(Path(folder) / "state"), PORT=str(_free()), KEYLESS_PORT=str(_free()))
+        os.environ.update(
+            COURSE_STATE=str(Path(folder) / "state"), PORT=str(free_port()), KEYLESS_PORT=str(free_port())
+        )
         settings = Settings.load()
         cold, _ = _ready(settings)
         _stop()
@@ -59,14 +62,6 @@ def measure(idle_after: float = 120, idle_for: float = 30) -> Stack:
         _stop()
         os.environ.pop("COURSE_DAGS")
         return Stack(cold, warm, listed_after, cores, memory)
-
-
-def _free() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _ready(settings: Settings, wanted: int | None = None) -> tuple[float, float]:

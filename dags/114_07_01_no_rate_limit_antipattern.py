@@ -10,7 +10,7 @@ request first waits for its turn.
 | Checklist item | Tasks that show it |
 |---|---|
 | API errors and retries | `bad_way.call_at_once` |
-| Cost explosion risks | `bad_way.publish_answers`, `compare_ways` |
+| Cost explosion risks | `bad_way.call_at_once`, `compare_ways` |
 | Proper rate limiting | `good_way.deal_letters`, `good_way.call_in_turn` |
 | Backoff strategies | `ask_again_later` |
 
@@ -21,13 +21,13 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-| way      |   calls |   refused |   tokens |      usd |   seconds | lost             |
-|:---------|--------:|----------:|---------:|---------:|----------:|:-----------------|
-| bad_way  |      60 |        39 |     2264 | 0.000353 |       6.6 | 16 of 16 answers |
-| good_way |      17 |         1 |     1727 | 0.000269 |       4.2 | 0 of 16 answers  |
+| way      |   calls |   refused |   tokens |   usd |   seconds | lost             |
+|:---------|--------:|----------:|---------:|------:|----------:|:-----------------|
+| bad_way  |      96 |        96 |        0 |     0 |      26.3 | 16 of 16 answers |
+| good_way |      96 |        96 |        0 |     0 |      51.6 | 16 of 16 answers |
 
-- ask_again_later: answered in try 2
-- verdict: The bad way paid 0.000353 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
+- ask_again_later: not answered
+- verdict: The bad way paid 0.000000 USD and lost 16 of 16 answers. The good way paid 0.000000 USD and lost 16 of 16 answers.
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
 jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry
@@ -118,7 +118,7 @@ def no_rate_limit_antipattern() -> XComArg:
 
         @task
         def publish_answers(answers: list[str]) -> None:
-            """Cost explosion risks: stands for the work that waits for the answers. Those that were paid for never come."""
+            """The work that waits for the answers. It never starts, and so the run fails."""
 
         publish_answers(answers := call_at_once())
         return answers

@@ -9,7 +9,7 @@ puts the rest aside for a person.
 | Checklist item | Tasks that show it |
 |---|---|
 | Malformed outputs | `ask_model` |
-| Downstream failures | `bad_way.write_rows`, `bad_way.report_teams`, `compare_ways` |
+| Downstream failures | `bad_way.write_rows`, `compare_ways` |
 | Schema validation | `good_way.write_rows` |
 | Output parsing | `good_way.check_answers` |
 
@@ -117,7 +117,7 @@ def no_validation_antipattern() -> XComArg:
 
         @task
         def report_teams(rows: int) -> None:
-            """Downstream failures: stands for the work that waits for the table. It never starts."""
+            """The work that waits for the table. It never starts, and so the run fails."""
 
         report_teams(rows := write_rows(answers))
         return rows

@@ -9,27 +9,27 @@ after three failures in a row the *breaker* of a provider opens, and nobody asks
 | Checklist item | Tasks that show it |
 |---|---|
 | Outage vulnerability | `bad_way.sort_tickets` |
-| No fallback | `bad_way.publish_teams`, `compare_ways` |
+| No fallback | `bad_way.sort_tickets`, `compare_ways` |
 | Multi-provider setup | `good_way.sort_ticket`, `good_way.count_providers` |
 | Provider abstraction | `write_prompts`, `good_way.sort_ticket` |
 
 **Try it**: open `compare_ways` under *Storage → XCom*: both ways had the same tickets and the same outage. The log of
-`bad_way.sort_tickets` ends in one sentence that says what failed. Press *Trigger* again with *Cooldown* at 600: *asked in
-vain* is 0, as the breaker is still open. Move the line *openai_outage* in *Connections* to the end: both ways succeed, and
-the run is green. `make lesson` runs one task after another. In the UI tasks may run side by side, and more of them ask in vain
-before the breaker opens.
+`bad_way.sort_tickets` ends in one sentence that says what failed. Press *Trigger* again with *Cooldown* at 600: *failed
+calls* is 0, because the breaker is still open. Move the line *openai_outage* in *Connections* to the end: both ways succeed, and
+the run is green. `make lesson` runs one task after another. In the UI tasks may run side by side, and more of them ask the
+failing provider before the breaker opens.
 
 **You should see** (offline):
 
-| way      |   calls |   tokens |      usd |   seconds | lost                             |
-|:---------|--------:|---------:|---------:|----------:|:---------------------------------|
-| bad_way  |       6 |        0 |        0 |       5.6 | 6 of 6 tickets (6 calls refused) |
-| good_way |       7 |      649 | 0.001346 |       2.4 | 0 of 6 tickets (1 calls refused) |
+| way      |   calls |   refused |   tokens |      usd |   seconds | lost           |
+|:---------|--------:|----------:|---------:|---------:|----------:|:---------------|
+| bad_way  |       6 |         6 |        0 |        0 |       5.3 | 6 of 6 tickets |
+| good_way |       9 |         3 |      649 | 0.001346 |       1.1 | 0 of 6 tickets |
 
 - answered by: anthropic_default 6
-- asked in vain: 1
-- not even asked: 5
-- verdict: The bad way lost 6 of 6 tickets (6 calls refused), the good way lost 0 of 6 tickets (1 calls refused).
+- failed calls: 3
+- calls saved by the breaker: 3
+- verdict: The bad way lost 6 of 6 tickets, the good way lost 0 of 6 tickets.
 
 **SDK or own code?** Each SDK retries twice by itself, always at the same provider. common-ai has
 [fallback_conn_ids](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/provider_fallback.html), which moves to
@@ -121,8 +121,7 @@ def single_provider_antipattern() -> Any:
 
         @task
         def publish_teams(teams: list[str]) -> None:
-            """No fallback: stands for the work that needs the answers. While the outage lasts, it cannot run."""
-            log.info("%s tickets have a team", len(teams))
+            """The work that waits for the teams. It never starts, and so the run fails."""
 
         publish_teams(teams := sort_tickets(asked))
         return teams
@@ -144,7 +143,7 @@ def single_provider_antipattern() -> Any:
                 reasons += answer["passed"].values()
             spared = sum(reason.startswith("not asked") for reason in reasons)
             by = dict(Counter(answer["by"] for answer in answers))
-            return {"answered by": by, "asked in vain": len(reasons) - spared, "not even asked": spared}
+            return {"answered by": by, "failed calls": len(reasons) - spared, "calls saved by the breaker": spared}
 
         return count_providers(sort_ticket.expand(prompt=asked))
 
@@ -154,7 +153,7 @@ def single_provider_antipattern() -> Any:
         good, tickets = good or {"answered by": {}}, params["tickets"]
         rows = side_by_side.rows(context, bad_way="bad_way", good_way="good_way")
         for row, kept in zip(rows, (len(bad or []), sum(good["answered by"].values())), strict=True):
-            row["lost"] = f"{tickets - kept} of {tickets} tickets ({row.pop('refused')} calls refused)"
+            row["lost"] = f"{tickets - kept} of {tickets} tickets"
         verdict = f"The bad way lost {rows[0]['lost']}, the good way lost {rows[1]['lost']}."
         return tables.logged(log, {"ways": rows, **good, "verdict": verdict})
 

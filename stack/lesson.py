@@ -7,7 +7,7 @@ from stack.database import socket_dir
 from stack.outline import find, outline
 from stack.progress import Progress, listen
 from stack.provider import who_answers
-from stack.report import bill, shown
+from stack.report import bill
 from stack.runs import Outcome, execute
 from stack.settings import Settings
 from stack.terminal import Terminal
@@ -42,7 +42,9 @@ def run_one(settings: Settings, wanted: str, *, conf: str | None, verbose: bool)
     if outcome.error:
         terminal.say(f"It did not run: {outcome.error}")
     if outcome.result is not None:
-        terminal.say(f"\n{shown(outcome.result)}")
+        from llmkit import tables
+
+        terminal.say(f"\n{tables.text(outcome.result)}")
     verdict, as_expected = _verdict(outcome, lesson.get("outcome", "success"), changed=bool(given))
     calls, tokens, cost = bill(outcome.spent)
     terminal.say(

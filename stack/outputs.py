@@ -1,29 +1,23 @@
 """``make outputs``: each lesson's page shows the result of a real offline run, written there by this command.
 
-It stands in the lesson's docstring below ``**You should see**``. A test holds a lesson's run against it (``shape``).
+The lessons run on a state of their own, as on a newcomer's machine: nothing of an earlier run is in the result. The result stands in the lesson's docstring below ``**You should see**``. A test holds a lesson's run against it (``shape``).
 """
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from stack.outline import find
-from stack.settings import REPO, Settings, StackError
+from stack.outline import find, outline
+from stack.ports import free_port
+from stack.settings import Settings, StackError
 
 HEADING = "**You should see** (offline):"
 _BLOCK = re.compile(rf"^{re.escape(HEADING)}\n(?P<block>.*?)(?=^\*\*)", re.MULTILINE | re.DOTALL)
-
-
-def block(result: Any) -> str:
-    """A result in Markdown, as a lesson's page shows it."""
-    from llmkit import tables
-
-    if isinstance(result, str):
-        return "\n".join(f"> {line}".rstrip() for line in result.strip().splitlines())
-    return tables.markdown(result)
 
 
 def written(source: str) -> str | None:
@@ -32,12 +26,11 @@ def written(source: str) -> str | None:
     return found["block"].strip() if found else None
 
 
-def with_block(source: str, result: Any) -> str:
-    """``source`` with ``result`` in its docstring. Raises ``ValueError`` when it has no place for it."""
+def with_block(source: str, block: str) -> str:
+    """``source`` with ``block`` in its docstring. Raises ``ValueError`` when it has no place for it."""
     if not _BLOCK.search(source):
         raise ValueError(f"the docstring has no line '{HEADING}' with another part after it")
-    # Paths on this machine mean nothing on another.
-    text = block(result).replace(f"{REPO}/", "").replace("\\", "\\\\").replace('"""', "'''")
+    text = block.replace("\\", "\\\\").replace('"""', "'''")
     return _BLOCK.sub(lambda _: f"{HEADING}\n\n{text}\n\n", source, count=1)
 
 
@@ -59,7 +52,7 @@ def shape(markdown: str) -> list[str]:
             name, fact = line[2:].split(": ", 1)
             kept.append(f"{name}: {_kind(fact)}")
         elif line:
-            kept.append(line[:1] if line.startswith(">") else _without_numbers(line))
+            kept.append(_without_numbers(line))
     return kept
 
 
@@ -77,34 +70,49 @@ def _kind(cell: str) -> str:
 
 def main(wanted: list[str]) -> int:
     """Run the lessons named, or all, and write what they conclude into their files. Exit status 1 if one could not."""
-    from stack.runs import execute
     from stack.terminal import Terminal
     from stack.use import in_use
 
-    settings = Settings.load()
-    if not settings.keyless:
+    own = Settings.load()
+    if not own.keyless:
         raise StackError("A page shows what an offline run gives: leave KEYLESS as it is.")
-    dag_ids = [find(settings, name) for name in wanted] or sorted(path.stem for path in settings.dags.glob("*.py"))
-    settings.prepare()
-    terminal = Terminal(settings.logs / "outputs.log")
-    failed = 0
-    with in_use(settings, terminal.say):
-        for dag_id in dag_ids:
-            path: Path = settings.dags / f"{dag_id}.py"
-            outcome = execute(settings, dag_id)
-            try:
-                if outcome.result is None:
-                    raise ValueError(
-                        outcome.error
-                        or f"the run ended {outcome.state} without a result; {settings.logs / 'outputs.log'} has it"
-                    )
-                path.write_text(with_block(path.read_text(), outcome.result))
-            except ValueError as error:
-                failed += 1
-                terminal.say(f"✗ {dag_id}: {error}")
-            else:
-                terminal.say(f"✓ {dag_id} ({outcome.seconds:.1f} s)")
-    return int(failed > 0)
+    dag_ids = [find(own, name) for name in wanted] or sorted(path.stem for path in own.dags.glob("*.py"))
+    own.prepare()
+    terminal = Terminal(own.logs / "outputs.log")
+    written = 0
+    with tempfile.TemporaryDirectory(prefix="course-outputs-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        # The commands that prepare the state read these too.
+        state = str(Path(folder) / ".state")
+        os.environ.update(COURSE_STATE=state, PORT=str(free_port()), KEYLESS_PORT=str(free_port()))
+        settings = Settings.load()
+        with in_use(settings, terminal.say):
+            written = sum(_write(settings, dag_id, terminal.say) for dag_id in dag_ids)
+    if written < len(dag_ids):
+        terminal.say(f"The tasks' logs: {own.logs / 'outputs.log'}")
+    return int(written < len(dag_ids))
+
+
+def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
+    """Run one lesson and write what it concludes into its file. Whether that could be done."""
+    from llmkit import tables
+    from stack.runs import execute
+
+    path = settings.dags / f"{dag_id}.py"
+    expected = outline().get(dag_id, {}).get("outcome", "success")
+    outcome = execute(settings, dag_id)
+    try:
+        if outcome.state != expected or outcome.result is None:
+            raise ValueError(outcome.error or f"the run ended {outcome.state}, with the result {outcome.result}")
+        # Where the state lies here, and on which port keyless answers, means nothing elsewhere.
+        block = tables.markdown(outcome.result).replace(f"{settings.state.parent}/", "")
+        block = block.replace(settings.keyless_url, "http://127.0.0.1:11400")
+        path.write_text(with_block(path.read_text(), block))
+    except ValueError as error:
+        say(f"✗ {dag_id}: {error}")
+        return False
+    say(f"✓ {dag_id} ({outcome.seconds:.1f} s)")
+    return True
 
 
 if __name__ == "__main__":

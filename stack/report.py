@@ -1,8 +1,8 @@
-"""Results as a reader wants to see them."""
+"""What a run cost, as a reader wants to see it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llmkit.ledger import Spending
@@ -19,10 +19,3 @@ def usd(spent: Spending) -> str:
     """A sum with as many digits as a small one needs; ``+ ?`` where some calls have no known price."""
     digits = 6 if spent.cost_usd < 1 else 2
     return f"${spent.cost_usd:.{digits}f}" + (" + ?" if spent.unpriced else "")
-
-
-def shown(result: Any) -> str:
-    """A lesson's result as a reader wants to see it: text as text, rows as a table, facts by name."""
-    from llmkit import tables
-
-    return result.strip() if isinstance(result, str) else tables.text(result)

@@ -38,11 +38,6 @@ def present(repo: Path) -> list[str]:
     return sorted(path.stem for path in (repo / "dags").glob("*.py"))
 
 
-def rewritten(repo: Path) -> list[str]:
-    """TEMPORARY: the lessons that have the new form."""
-    return [dag_id for dag_id in present(repo) if PARTS[1] in (repo / "dags" / f"{dag_id}.py").read_text()]
-
-
 def marked_items(test_file: Path) -> set[tuple[str, str]]:
     """The (lesson id, item) pairs that the tests of a file carry as ``@pytest.mark.checklist``."""
     if not test_file.exists():

@@ -17,7 +17,8 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-from ports import free_port
+
+from stack.ports import free_port
 
 pytest_plugins = ["sdk_clients"]
 pytest.register_assert_rewrite("shapes")

@@ -21,7 +21,8 @@ from xml.etree import ElementTree
 
 import checks
 import yaml
-from ports import free_port
+
+from stack.ports import free_port
 
 REPO = Path(__file__).resolve().parents[1]
 FIELDS = {"lesson", "item", "find", "replace", "symptom", "hint"}
@@ -114,8 +115,8 @@ class Tests:
 
     def run(self, dag_id: str, source: str, item: str = "") -> Verdict:
         """The item's tests, or all of the lesson's, with ``source`` in the lesson's place."""
-        for old in self.dags.glob("*"):
-            old.unlink() if old.is_file() else None
+        for old in self.dags.glob("*.py"):
+            old.unlink()
         (self.dags / f"{dag_id}.py").write_text(source)
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
@@ -151,11 +152,10 @@ def main(wanted: list[str]) -> int:
     """Try the changes of the lessons whose names begin with one of ``wanted``, or all. Exit status 1 when one stays green."""
     dags = REPO / "dags"
     entries = mutations()
-    problems = errors(entries, dags)
-    if problems:
+    chosen = [entry for entry in entries if not wanted or any(entry["lesson"].startswith(w) for w in wanted)]
+    if problems := errors(chosen, dags):
         sys.stdout.write("\n".join(problems) + "\n")
         return 1
-    chosen = [entry for entry in entries if not wanted or any(entry["lesson"].startswith(w) for w in wanted)]
     if not chosen:
         sys.stdout.write(f"No mutation is named for {', '.join(wanted)}.\n")
         return 1

@@ -34,20 +34,20 @@ def markdown(value: Any) -> str:
     return _shown(value, "pipe", lambda name, fact: f"- {name}: {fact}", escape=True)
 
 
-def is_rows(value: Any) -> bool:
+def _is_rows(value: Any) -> bool:
     """Whether ``value`` is a list of dicts, with at least one."""
     return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _shown(value: Any, style: str, fact: Callable[[str, str], str], *, escape: bool = False) -> str:
-    if is_rows(value):
+    if _is_rows(value):
         return _table(value, style, escape=escape)
     if not isinstance(value, dict):
         return cell(value, LONGEST_FACT)
     parts: list[str] = []
     facts: list[str] = []
     for name, inner in value.items():
-        if is_rows(inner):
+        if _is_rows(inner):
             if facts:
                 parts.append("\n".join(facts))
                 facts = []

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ports import free_port
 
 from keyless.mind import answerer, moderation, thinking
 from keyless.mind.answerer import Answerer
 from keyless.mind.engine import SLOTS
 from keyless.mind.workers import Abandoned, Workers
 from keyless.neutral import Done, Message, Request, Usage
+from stack.ports import free_port
 
 SCHEMA = {
     "type": "object",

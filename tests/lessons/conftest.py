@@ -44,11 +44,13 @@ def lesson_module(running_stack, settings):
 
 
 def _compare_with_the_page(dag_id: str, run, settings) -> None:
+    from llmkit import tables
+
     shown = outputs.written((settings.dags / f"{dag_id}.py").read_text())
     if not shown:
         return  # a page without that part is what tests/test_dag_integrity.py finds
     assert run.result is not None, f"{dag_id}: the run has no result\n{run.log[-3000:]}"
-    wanted = outputs.shape(outputs.block(run.result))
+    wanted = outputs.shape(tables.markdown(run.result))
     assert outputs.shape(shown) == wanted, f"{dag_id}: its page shows another result: run `make outputs DAG={dag_id}`"
 
 

@@ -10,8 +10,8 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from ports import free_port
 
+from stack.ports import free_port
 from stack.settings import REPO
 
 # As another user than root one needs a user namespace to have a network of one's own.

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ports import free_port
 
 from stack.database import check_disk
+from stack.ports import free_port
 from stack.settings import REPO, Settings, StackError
 from stack.up import commands
 

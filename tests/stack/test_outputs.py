@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from llmkit import tables
 from stack import outputs
 
 PAGE = f'"""\n# A lesson\n\n{outputs.HEADING}\n\n**In production**: nothing.\n"""\n'
@@ -14,30 +15,31 @@ RESULT = {
 
 
 def test_a_result_is_written_and_written_anew():
-    once = outputs.with_block(PAGE, RESULT)
+    block = tables.markdown(RESULT)
+    once = outputs.with_block(PAGE, block)
     assert "| bad " in once and "- verdict: Yes.\n\n**In production**" in once
-    assert outputs.with_block(once, RESULT) == once
-    assert "| bad " not in outputs.with_block(once, "All went well.") and "> All went well." in outputs.with_block(
-        once, "All went well."
-    )
+    assert outputs.written(once) == block and outputs.with_block(once, block) == once
+    again = outputs.with_block(once, "- verdict: No.")
+    assert outputs.written(again) == "- verdict: No." and "| bad " not in again
 
 
 def test_a_result_cannot_end_the_docstring():
-    source = outputs.with_block(PAGE, {"text": '"""; import os\\n'})
+    source = outputs.with_block(PAGE, '- text: """; import os\\n')
     compile(source, "lesson", "exec")
     assert source.count('"""') == 2
 
 
 def test_a_page_without_the_part_is_an_error():
     with pytest.raises(ValueError, match="has no line"):
-        outputs.with_block('"""Nothing."""', RESULT)
+        outputs.with_block('"""Nothing."""', "- verdict: Yes.")
+    assert outputs.written('"""Nothing."""') is None
 
 
 def test_other_numbers_have_the_same_shape_and_other_columns_rows_or_kinds_do_not():
-    shape = outputs.shape(outputs.block(RESULT))
+    shape = outputs.shape(tables.markdown(RESULT))
     row, other = RESULT["rows"]
     same = {"rows": [{**row, "calls": 77, "usd": 0.2}, other], "verdict": "Certainly not."}
-    assert outputs.shape(outputs.block(same)) == shape
+    assert outputs.shape(tables.markdown(same)) == shape
     for different in (
         {"rows": [row], "verdict": "Yes."},
         {"rows": [row, {**other, "way": "best"}], "verdict": "Yes."},
@@ -46,4 +48,4 @@ def test_other_numbers_have_the_same_shape_and_other_columns_rows_or_kinds_do_no
         {"rows": [row, other]},
         {"rows": [row, other], "verdict": 3},
     ):
-        assert outputs.shape(outputs.block(different)) != shape
+        assert outputs.shape(tables.markdown(different)) != shape

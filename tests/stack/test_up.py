@@ -18,10 +18,10 @@ import httpx
 import psutil
 import psycopg
 import pytest
-from ports import free_port
 
 from llmkit.ledger import replies
 from stack.outline import outline
+from stack.ports import free_port
 from stack.settings import REPO, Settings
 from stack.use import up_lock
 

@@ -1,4 +1,4 @@
-"""Free ports for servers that tests start."""
+"""Free ports, for stacks beside the reader's own."""
 
 from __future__ import annotations
 
