@@ -21,13 +21,13 @@ characters, because Airflow renders once.
 
 | call                   | ended   | model         |   tokens |   USD for 1,000 |
 |:-----------------------|:--------|:--------------|---------:|----------------:|
-| OpenAIChatOperator     | stop    | gpt-4o-mini   |      149 |           0.056 |
+| OpenAIChatOperator     | stop    | gpt-4o-mini   |      144 |           0.053 |
 | OpenAIResponseOperator | –       | gpt-4o-mini   |      154 |           0.059 |
 | ask_model              | length  | gpt-3.5-turbo |       90 |           0.061 |
 | ask_model              | length  | gpt-4         |       90 |            3.18 |
 | ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
 
-- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is currently available only at the Aurora Luxe store. Please ensure to check the current availability before ma…
+- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is currently available at a discounted price. Please ensure that your order includes a complimentary upgrade to…
 - equal at 0: yes
 - equal at 0 and 1.5: no
 

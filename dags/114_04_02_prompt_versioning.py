@@ -31,10 +31,10 @@ and version 2 is in production when the run ends. In the next run both arms have
 
 | at       | why                                | alias      | text         | action             |
 |:---------|:-----------------------------------|:-----------|:-------------|:-------------------|
-| 04:19:38 | the first version                  | production | 17327c4b76b3 | promote version 1  |
-| 04:19:38 | says what each team does           | candidate  | 530636af3197 | promote version 2  |
-| 04:19:41 | 0.09 to 0.42 better than version 1 | production | 530636af3197 | promote version 2  |
-| 04:19:41 | to show how it is done             | production | 17327c4b76b3 | rollback version 1 |
+| 04:39:15 | the first version                  | production | 17327c4b76b3 | promote version 1  |
+| 04:39:15 | says what each team does           | candidate  | 530636af3197 | promote version 2  |
+| 04:39:18 | 0.09 to 0.42 better than version 1 | production | 530636af3197 | promote version 2  |
+| 04:39:18 | to show how it is done             | production | 17327c4b76b3 | rollback version 1 |
 
 **SDK or own code?** The Responses API takes a [stored prompt by id and version](https://developers.openai.com/api/docs/guides/text),
 for one provider and without your pull requests. Here the texts are files and `llmkit.prompts.releases` keeps the aliases.

@@ -21,13 +21,13 @@ a minute*: the good way takes longer than it needs to.
 
 **You should see** (offline):
 
-| way      |   calls |   refused |   tokens |   usd |   seconds | lost             |
-|:---------|--------:|----------:|---------:|------:|----------:|:-----------------|
-| bad_way  |      96 |        96 |        0 |     0 |      26.3 | 16 of 16 answers |
-| good_way |      96 |        96 |        0 |     0 |      51.6 | 16 of 16 answers |
+| way      |   calls |   refused |   tokens |      usd |   seconds | lost             |
+|:---------|--------:|----------:|---------:|---------:|----------:|:-----------------|
+| bad_way  |      60 |        39 |     2270 | 0.000354 |       6.6 | 16 of 16 answers |
+| good_way |      17 |         1 |     1727 | 0.000269 |       4.2 | 0 of 16 answers  |
 
-- ask_again_later: not answered
-- verdict: The bad way paid 0.000000 USD and lost 16 of 16 answers. The good way paid 0.000000 USD and lost 16 of 16 answers.
+- ask_again_later: answered in try 2
+- verdict: The bad way paid 0.000354 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
 jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry

@@ -21,7 +21,7 @@ ends in one sentence that says what broke and what it cost.
 
 | way      |   calls |   tokens |      usd |   seconds | lost             |
 |:---------|--------:|---------:|---------:|----------:|:-----------------|
-| bad_way  |      66 |     5121 | 0.000821 |       3.7 | 17 of 51 answers |
+| bad_way  |      66 |     5121 | 0.000821 |       2.6 | 17 of 51 answers |
 | good_way |      51 |     5505 | 0.000862 |       0.6 | 0 of 51 answers  |
 
 - bad_way: messages that went to two teams: 7 of 17

@@ -23,8 +23,8 @@ failing provider before the breaker opens.
 
 | way      |   calls |   refused |   tokens |      usd |   seconds | lost           |
 |:---------|--------:|----------:|---------:|---------:|----------:|:---------------|
-| bad_way  |       6 |         6 |        0 |        0 |       5.3 | 6 of 6 tickets |
-| good_way |       9 |         3 |      649 | 0.001346 |       1.1 | 0 of 6 tickets |
+| bad_way  |       6 |         6 |        0 |        0 |       5.5 | 6 of 6 tickets |
+| good_way |       9 |         3 |      649 | 0.001346 |       2.3 | 0 of 6 tickets |
 
 - answered by: anthropic_default 6
 - failed calls: 3

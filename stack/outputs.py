@@ -1,6 +1,7 @@
 """``make outputs``: each lesson's page shows the result of a real offline run, written there by this command.
 
-The lessons run on a state of their own, as on a newcomer's machine: nothing of an earlier run is in the result. The result stands in the lesson's docstring below ``**You should see**``. A test holds a lesson's run against it (``shape``).
+The lessons run on a state of their own, as on a newcomer's machine: nothing of an earlier run is in the result. It stands in the
+lesson's docstring below ``**You should see**``. A test holds a lesson's run against it (``shape``).
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ def main(wanted: list[str]) -> int:
 def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
     """Run one lesson and write what it concludes into its file. Whether that could be done."""
     from llmkit import tables
+    from stack.provider import answers
     from stack.runs import execute
 
     path = settings.dags / f"{dag_id}.py"
@@ -104,6 +106,9 @@ def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
     try:
         if outcome.state != expected or outcome.result is None:
             raise ValueError(outcome.error or f"the run ended {outcome.state}, with the result {outcome.result}")
+        if not answers(settings):
+            # A lesson that fails on purpose fails without keyless too, and has a result.
+            raise ValueError("keyless does not answer any more: nothing was written")
         # Where the state lies here, and on which port keyless answers, means nothing elsewhere.
         block = tables.markdown(outcome.result).replace(f"{settings.state.parent}/", "")
         block = block.replace(settings.keyless_url, "http://127.0.0.1:11400")

@@ -73,7 +73,7 @@ def test_the_log_ends_in_what_failed_and_what_it_cost(run):
     said = [line for line in run.log.splitlines() if "bad_way.call_at_once failed with RateLimitError" in line]
     bad = run.xcoms["compare_ways"]["ways"][0]
     refused = sum(r["status"] == 429 for r in of(run, "one"))
-    assert len(said) == 1 and f"{bad['calls']} calls, of which {refused} were refused" in said[0]
+    assert len(said) == 1 and f"{bad['calls']} calls ({refused} refused)" in said[0]
     assert f"cost {bad['usd']:.6f} USD, and no answer was kept." in said[0]
 
 

@@ -81,7 +81,7 @@ def test_each_call_of_a_chat_pays_for_all_before_it_and_the_retry_pays_again(run
     assert once[-1] > 5 * once[0]
     said = [line for line in run.log.splitlines() if "bad_way.label_in_one_chat failed with BadRequestError" in line]
     usd = run.xcoms["compare_ways"]["ways"][0]["usd"]
-    assert len(said) == 1 and f"of which 2 were refused, cost {usd:.6f} USD, and all labels were lost." in said[0]
+    assert len(said) == 1 and f"(2 refused) cost {usd:.6f} USD, and all labels were lost." in said[0]
     # The same question about the same parts, whole.
     question = prompts.load("sort_lease_part")
     last = turns(of_bad_way(run)[len(once) - 1])

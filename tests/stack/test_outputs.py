@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from llmkit import tables
@@ -49,3 +51,27 @@ def test_other_numbers_have_the_same_shape_and_other_columns_rows_or_kinds_do_no
         {"rows": [row, other], "verdict": 3},
     ):
         assert outputs.shape(tables.markdown(different)) != shape
+
+
+@pytest.mark.parametrize(
+    ("state", "result", "answers", "written"),
+    [
+        ("failed", RESULT, True, True),
+        ("success", RESULT, True, False),
+        ("failed", None, True, False),
+        ("failed", RESULT, False, False),
+    ],
+)
+def test_a_page_is_written_only_by_a_run_that_ended_as_the_outline_says_and_had_answers(
+    tmp_path, monkeypatch, state, result, answers, written
+):
+    page = tmp_path / "lesson.py"
+    page.write_text(PAGE)
+    settings = SimpleNamespace(dags=tmp_path, state=tmp_path / ".state", keyless_url="http://127.0.0.1:11400")
+    monkeypatch.setattr("stack.outputs.outline", lambda: {"lesson": {"outcome": "failed"}})
+    run = SimpleNamespace(state=state, result=result, error=None, seconds=1.0)
+    monkeypatch.setattr("stack.runs.execute", lambda settings, dag_id: run)
+    monkeypatch.setattr("stack.provider.answers", lambda settings: answers)
+    said: list[str] = []
+    assert outputs._write(settings, "lesson", said.append) is written
+    assert (page.read_text() != PAGE) is written and said[0][0] == ("✓" if written else "✗")

@@ -45,7 +45,7 @@ def last_line(lost: str, of: str | None = None) -> Callable[[Any], None]:
         calls, refused, _, usd, _ = _spent(context, [of or task_id])
         error = context.get("exception")
         why = f"{type(error).__name__}: {error}".splitlines()[0] if isinstance(error, BaseException) else error
-        counted = f"{calls} calls, of which {refused} were refused," if refused else f"{calls} calls"
+        counted = f"{calls} call{'' if calls == 1 else 's'}{f' ({refused} refused)' if refused else ''}"
         # Airflow calls this inside the folded part "Post Execute" of the log: the sentence must stand below it.
         log.info("::endgroup::")
         log.error("%s failed with %s. %s cost %.6f USD, and %s.", task_id, why, counted, usd, lost)
