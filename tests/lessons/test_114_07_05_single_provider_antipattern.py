@@ -59,9 +59,7 @@ def test_each_retry_asks_the_one_that_is_down(run, settings):
     assert [r["status"] for r in down] == [503] * 9
     assert texts(run, "openai").count(wanted(settings, 1)[0]) >= 6, "it never gets beyond the first ticket"
     last = [line for line in run.log.splitlines() if "sort_tickets failed with" in line][-1]
-    assert (
-        "InternalServerError" in last and "6 calls (6 refused)" in last and "no ticket was sorted" in last
-    )
+    assert "InternalServerError" in last and "6 calls (6 refused)" in last and "no ticket was sorted" in last
 
 
 @pytest.mark.checklist("114.7.5", "No fallback")
