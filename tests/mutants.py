@@ -6,6 +6,7 @@ promise. Each change is made in a copy of the lesson, and the tests that carry t
 
 from __future__ import annotations
 
+import argparse
 import os
 import queue
 import subprocess
@@ -23,6 +24,7 @@ import checks
 import yaml
 
 from stack.ports import free_port
+from stack.settings import StackError
 
 REPO = Path(__file__).resolve().parents[1]
 FIELDS = {"lesson", "item", "find", "replace", "symptom", "hint"}
@@ -32,7 +34,10 @@ LONGEST = 600
 
 @dataclass
 class Verdict:
-    """What the tests said of one change: ``red`` when an assertion failed, and which test, with its message, saw it."""
+    """What the tests said of one change: ``red`` when an assertion failed, and which test, with its message, saw it.
+
+    An error that ``pytest.raises`` expects and that does not come is a failed assertion too. A crash is none.
+    """
 
     red: bool
     test: str = ""
@@ -109,7 +114,7 @@ class Tests:
         with subprocess.Popen(command, cwd=REPO, env=environment, stdin=pipe, stdout=pipe, text=True) as holder:
             assert holder.stdin and holder.stdout
             if not any(line.strip() == "up" for line in holder.stdout):
-                sys.exit("The stack did not start.")
+                raise StackError("The stack for the mutations did not start; what it said last is above.")
             yield
             holder.stdin.close()
 
@@ -142,17 +147,28 @@ class Tests:
                 message = outcome.get("message", "")
                 lines = message.splitlines() or [""]
                 # A fixture that fails is an error to pytest; what it says of the run may still be an assertion.
-                asserted = "AssertionError" in message or lines[0].startswith("assert")
+                asserted = "AssertionError" in message or lines[0].startswith(("assert", "Failed: DID NOT RAISE"))
                 first = lines[0].removeprefix("failed on setup with ").strip('"')
                 return Verdict(asserted, case.get("name", ""), first, seconds)
         return Verdict(False, "", "green" if cases else "no test carries the item's marker", seconds)
 
 
-def main(wanted: list[str]) -> int:
-    """Try the changes of the lessons whose names begin with one of ``wanted``, or all. Exit status 1 when one stays green."""
+def chosen_from(entries: list[dict[str, str]], lessons: list[str], find: str = "") -> list[dict[str, str]]:
+    """The entries of the lessons whose names begin with one of ``lessons``, or all, and of these the ones that change ``find``."""
+    begins = tuple(lessons) or ("",)
+    return [entry for entry in entries if entry["lesson"].startswith(begins) and find in entry["find"]]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Try the changes that are wanted, or all. Exit status 1 when one turns no test red."""
+    parser = argparse.ArgumentParser(prog="mutants.py", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("lessons", nargs="*", metavar="lesson", help="a lesson or its beginning, like 114_01_03")
+    parser.add_argument("--find", default="", metavar="TEXT", help="only entries whose `find` has this text")
+    args = parser.parse_args(arguments)
+    wanted = [*args.lessons, args.find] if args.find else args.lessons
     dags = REPO / "dags"
     entries = mutations()
-    chosen = [entry for entry in entries if not wanted or any(entry["lesson"].startswith(w) for w in wanted)]
+    chosen = chosen_from(entries, args.lessons, args.find)
     if problems := errors(chosen, dags):
         sys.stdout.write("\n".join(problems) + "\n")
         return 1
@@ -216,4 +232,4 @@ def main(wanted: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

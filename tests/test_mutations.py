@@ -62,6 +62,7 @@ def test_an_item_without_one_is_found(dags):
     ("test", "red", "said"),
     [
         ("assert 1 == 2", True, "assert 1 == 2"),
+        ("with __import__('pytest').raises(ValueError): pass", True, "DID NOT RAISE"),
         ("raise KeyError('x')", False, "KeyError"),
         ("pass", False, "green"),
     ],
@@ -76,3 +77,18 @@ def test_only_a_failed_assertion_counts(tmp_path, test, red, said):
     subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
     verdict = mutants.Tests._read(report, 1.0)
     assert verdict.red is red and said in verdict.message
+
+
+def test_lessons_and_single_entries_are_chosen():
+    entries = [GOOD, {**GOOD, "find": "other"}, {**GOOD, "lesson": "114_01_04_ai_sdk_task_decorator"}]
+    assert mutants.chosen_from(entries, []) == entries
+    assert mutants.chosen_from(entries, ["114_01_03", "114_02"]) == entries[:2]
+    assert mutants.chosen_from(entries, ["114_01_03"], find="oth") == entries[1:2]
+    assert mutants.chosen_from(entries, [], find="one") == [entries[0], entries[2]]
+
+
+def test_a_stack_that_does_not_start_is_told(tmp_path, monkeypatch):
+    tests = mutants.Tests(tmp_path)
+    monkeypatch.setattr(mutants.sys, "executable", "/bin/true")
+    with pytest.raises(mutants.StackError, match="did not start"), tests.stack():
+        pass
