@@ -50,4 +50,5 @@ def document(dag: DAG) -> None:
         # Airflow 3.3 shows the docstring of a TaskFlow function on the task's page, but not that of a mapped one.
         if task.is_mapped and not task.doc_md:
             function = task.partial_kwargs.get("python_callable") or getattr(task, "python_callable", None)
-            task.partial_kwargs["doc_md"] = inspect.getdoc(function)
+            if function is not None:
+                task.partial_kwargs["doc_md"] = inspect.getdoc(function)

@@ -48,7 +48,7 @@ def run_all(settings: Settings) -> int:
     good = 0
     for outcome in outcomes:
         expected = lessons.get(outcome.dag_id, {}).get("outcome", "success")
-        ok = outcome.state == expected
+        ok = outcome.ended(expected)
         good += ok
         mark = "" if ok else " ✗"
         table.add_row(

@@ -59,6 +59,6 @@ def _verdict(outcome: Outcome, expected: str, *, changed: bool) -> tuple[str, bo
     """What to say of the state, and whether all is well. The outline speaks of a lesson without params of the reader's."""
     if changed and outcome.run_id:
         return f"with its own params it ends {expected}; yours are different", True
-    if outcome.state == expected:
+    if outcome.ended(expected):
         return "as expected", True
     return f"expected was {expected}", False

@@ -22,9 +22,9 @@ _BLOCK = re.compile(rf"^{re.escape(HEADING)}\n(?P<block>.*?)(?=^\*\*)", re.MULTI
 
 
 def written(source: str) -> str | None:
-    """The block in a lesson's source; None when it has no such part."""
+    """The block in a lesson's source, as the page shows it; None when it has no such part."""
     found = _BLOCK.search(source)
-    return found["block"].strip() if found else None
+    return found["block"].strip().replace("\\\\", "\\") if found else None
 
 
 def with_block(source: str, block: str) -> str:
@@ -72,26 +72,37 @@ def _kind(cell: str) -> str:
 def main(wanted: list[str]) -> int:
     """Run the lessons named, or all, and write what they conclude into their files. Exit status 1 if one could not."""
     from stack.terminal import Terminal
-    from stack.use import in_use
 
     own = Settings.load()
     if not own.keyless:
         raise StackError("A page shows what an offline run gives: leave KEYLESS as it is.")
     dag_ids = [find(own, name) for name in wanted] or sorted(path.stem for path in own.dags.glob("*.py"))
     own.prepare()
-    terminal = Terminal(own.logs / "outputs.log")
-    written = 0
+    log = own.logs / "outputs.log"
+    log.write_text("")
+    terminal = Terminal(log)
+    try:
+        done = _run_all(dag_ids, terminal.say)
+    except Exception as error:
+        terminal.failed(error, log)
+        return 1
+    if done < len(dag_ids):
+        terminal.say(f"The tasks' logs: {log}")
+    return int(done < len(dag_ids))
+
+
+def _run_all(dag_ids: list[str], say: Callable[[str], None]) -> int:
+    """Run the lessons on a state of their own. How many pages could be written."""
+    from stack.use import in_use
+
     with tempfile.TemporaryDirectory(prefix="course-outputs-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         # The commands that prepare the state read these too.
         state = str(Path(folder) / ".state")
         os.environ.update(COURSE_STATE=state, PORT=str(free_port()), KEYLESS_PORT=str(free_port()))
         settings = Settings.load()
-        with in_use(settings, terminal.say):
-            written = sum(_write(settings, dag_id, terminal.say) for dag_id in dag_ids)
-    if written < len(dag_ids):
-        terminal.say(f"The tasks' logs: {own.logs / 'outputs.log'}")
-    return int(written < len(dag_ids))
+        with in_use(settings, say):
+            return sum(_write(settings, dag_id, say) for dag_id in dag_ids)
 
 
 def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:

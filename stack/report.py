@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def bill(spent: Spending | None) -> tuple[str, str, str]:
-    """Calls to models, their tokens, and what these cost at list price."""
+    """Calls to models, their tokens, and what these cost at list price. Dashes where nobody knows."""
     if spent is None:
-        return "0", "0", "0"
+        return "–", "–", "–"
     return str(spent.calls), str(spent.input_tokens + spent.output_tokens), usd(spent)
 
 

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcome:
-    """What one run of a lesson came to. ``result`` is what its last task concludes, which Airflow keeps as the run's result."""
+    """What one run of a lesson came to. ``result`` is what its last task concludes, which Airflow keeps as the run's result.
+
+    Without ``run_id`` no run began, and ``error`` says why. ``spent`` is None when the ledger could not be read.
+    """
 
     dag_id: str
     run_id: str = ""
@@ -32,6 +35,10 @@ class Outcome:
     spent: Spending | None = None
     seconds: float = 0.0
     error: str = ""
+
+    def ended(self, expected: str) -> bool:
+        """Whether there was a run, and it ended in the state ``expected``."""
+        return bool(self.run_id) and self.state == expected
 
 
 def execute(
@@ -62,7 +69,7 @@ def execute(
             run = dag.test(run_conf=conf)
     except Exception as error:
         # Params that do not validate, for one, are told before the first task.
-        outcome.error = str(error).strip().splitlines()[0]
+        outcome.error = (str(error).strip() or type(error).__name__).splitlines()[0]
         return outcome
     outcome.run_id, outcome.state = run.run_id, str(run.state)
     outcome.seconds = time.monotonic() - began

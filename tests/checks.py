@@ -155,6 +155,8 @@ def page_errors(path: Path, lessons: dict[str, dict[str, Any]]) -> list[str]:
     place = there.index(path.stem)
     if place and "Builds on" not in ends:
         errors.append("the page does not end with what the lesson builds on")
+    if (on := ends.get("Builds on")) in there and there.index(on) >= place:
+        errors.append(f"the page builds on {on}, which comes later")
     following = there[place + 1] if place + 1 < len(there) else None
     if ends.get("Next") != following:
         errors.append(f"Next is {ends.get('Next')}, and the next lesson is {following}")
@@ -224,7 +226,8 @@ def long_texts(tree: ast.Module) -> list[int]:
         else:
             continue
         long = node.end_lineno != node.lineno or len(text) > 120
-        query = text.lstrip().upper().startswith(("SELECT", "INSERT", "CREATE", "UPDATE", "DELETE", "WITH"))
+        # In capitals: "Select one of the teams" is the beginning of a prompt.
+        query = re.match(r"\s*(?:SELECT|INSERT|CREATE|UPDATE|DELETE|WITH)\b", text)
         if long and not query and id(node) not in docs | helps:
             found.append(node.lineno)
     return sorted(set(found))
@@ -268,5 +271,6 @@ def parse_time_errors(*paths: Path) -> dict[str, list[str]]:
     for path, call in re.findall(r"^PARSE-TIME (\S+) (.*)$", done.stderr, re.MULTILINE):
         errors.setdefault(Path(path).name, []).append(f"while parsing: {call}")
     if done.returncode:
-        errors.setdefault("", []).append(done.stderr.strip().splitlines()[-1])
+        silent = f"the process that read the files ended with status {done.returncode}"
+        errors.setdefault("", []).append((done.stderr.strip() or silent).splitlines()[-1])
     return errors

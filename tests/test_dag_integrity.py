@@ -205,3 +205,35 @@ def test_bad_form_is_found():
     assert [e for e in errors if "prompts belong" in e] == [
         "line 8: a text longer than a line; prompts belong into include/prompts"
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_prompt"),
+    [
+        ("Select one of the teams below for the ticket.", True),
+        ("Create a short headline for the product.", True),
+        ("With kind words, tell the customer that the lamp is late.", True),
+        ("SELECT count(*) FROM llm_calls", False),
+        ("\n  WITH found AS (SELECT 1)", False),
+    ],
+)
+def test_a_prompt_that_begins_like_a_query_is_a_prompt(text, is_prompt):
+    import ast
+
+    tree = ast.parse(f"ASKED = {text + ' and so on' * 20!r}")
+    assert checks.long_texts(tree) == ([1] if is_prompt else [])
+
+
+def test_a_lesson_that_builds_on_a_later_one_is_found(bad_file):
+    path = bad_file("missing_item")
+    on = "[1.2 AI SDK Configuration](114_01_02_ai_sdk_configuration.py)"
+    later = "[1.4 AI SDK Task Decorator](114_01_04_ai_sdk_task_decorator.py)"
+    assert f"**Builds on** {on}" in path.read_text()
+    path.write_text(path.read_text().replace(f"**Builds on** {on}", f"**Builds on** {later}"))
+    assert page_errors_of(path) == ["the page builds on 114_01_04_ai_sdk_task_decorator, which comes later"]
+
+
+def test_a_file_that_ends_the_process_without_a_word_is_told(tmp_path):
+    path = tmp_path / "dies.py"
+    path.write_text("import os\n\nos._exit(3)\n")
+    assert checks.parse_time_errors(path) == {"": ["the process that read the files ended with status 3"]}

@@ -64,27 +64,31 @@ def _table(rows: list[dict[str, Any]], style: str, *, escape: bool) -> str:
     names = list(dict.fromkeys(name for row in rows for name in row))
     numeric = [all(_is_number(row.get(name)) for row in rows) for name in names]
     cells = [[cell(row.get(name)) for name in names] for row in rows]
+    heads = [str(name) for name in names]
     if escape:
-        cells = [[part.replace("|", "\\|") for part in line] for line in cells]
+        heads, *cells = [[part.replace("|", "\\|") for part in line] for line in (heads, *cells)]
     align = ["right" if number else "left" for number in numeric]
-    return tabulate(cells, headers=names, tablefmt=style, disable_numparse=True, colalign=align)
+    return tabulate(cells, headers=heads, tablefmt=style, disable_numparse=True, colalign=align)
 
 
 def cell(value: Any, longest: int = LONGEST_CELL) -> str:
     """One value in one line: yes and no for booleans, a dash for nothing, at most six decimals, no long text."""
-    if value is None or value == "":
+    if value is None:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return f"{value:.6f}".rstrip("0").rstrip(".")
+        shown = f"{value:.6f}".rstrip("0").rstrip(".")
+        return "0" if shown == "-0" else shown
     if isinstance(value, dict):
         shown = ", ".join(f"{name} {cell(inner)}" for name, inner in value.items())
     elif isinstance(value, list | tuple):
-        shown = ", ".join(cell(inner) for inner in value) or "–"
+        shown = ", ".join(cell(inner) for inner in value)
     else:
         shown = " ".join(str(value).split())
-    return shown if len(shown) <= longest else shown[: longest - 1].rstrip() + "…"
+    if len(shown) > longest:
+        return shown[: longest - 1].rstrip() + "…"
+    return shown or "–"
 
 
 def _is_number(value: Any) -> bool:

@@ -41,3 +41,13 @@ def test_a_log_has_one_message_a_line(caplog):
         assert tables.logged(log, ROWS) is ROWS
     assert len(caplog.messages) == 4 and all("\n" not in message for message in caplog.messages)
     assert "in a hurry" in caplog.messages[2]
+
+
+def test_nothing_is_a_dash_and_no_zero_is_negative():
+    for nothing in (None, "", "  \n", [], (), {}):
+        assert tables.cell(nothing) == "–", repr(nothing)
+    assert [tables.cell(number) for number in (-1e-9, -0.0, 0.0, 100.0, -2.5)] == ["0", "0", "0", "100", "-2.5"]
+
+
+def test_a_bar_in_the_name_of_a_column_is_no_border():
+    assert tables.markdown([{"a|b": 1}]).splitlines()[0] == "|   a\\|b |"

@@ -235,7 +235,7 @@ def test_the_course_command_s_exit_status(settings, monkeypatch, tmp_path, capfd
     from stack import course
     from stack.runs import Outcome
 
-    outcome = Outcome("114_01_03_basic_llm_task", state=ended)
+    outcome = Outcome("114_01_03_basic_llm_task", "manual__1", state=ended)
     (tmp_path / "114_01_03_basic_llm_task.py").touch()
     monkeypatch.setattr(course, "in_use", lambda *_: nullcontext())
     monkeypatch.setattr(course, "execute", lambda settings, dag_id: outcome)
@@ -246,6 +246,56 @@ def test_the_course_command_s_exit_status(settings, monkeypatch, tmp_path, capfd
         os.dup2(stdout, 1), os.dup2(stderr, 2)
         os.close(stdout), os.close(stderr)
     assert status == (0 if ended == "success" else 1)
+
+
+def test_a_run_that_never_began_is_not_as_expected():
+    """A lesson of section 7 is expected to fail, but not to be unreadable."""
+    from stack.lesson import _verdict
+    from stack.runs import Outcome
+
+    broken = Outcome("114_07_04_hardcoded_prompts_antipattern", error="No module named 'nothing'")
+    failed = Outcome("114_07_04_hardcoded_prompts_antipattern", "manual__1")
+    assert [_verdict(broken, "failed", changed=changed)[1] for changed in (False, True)] == [False, False]
+    assert _verdict(failed, "failed", changed=False) == ("as expected", True)
+
+
+def test_an_unreadable_lesson_of_section_7_is_none_of_those_that_ended_as_expected(running_stack, tmp_path):
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    (dags / "114_07_04_hardcoded_prompts_antipattern.py").write_text("import nothing_of_that_name\n")
+    done = run("course", COURSE_DAGS=dags)
+    assert done.returncode == 1, done
+    assert "failed ✗" in done.stdout and "0 of 1 lessons ended as expected" in done.stdout
+
+
+def test_an_error_without_words_is_an_outcome_too(running_stack, settings):
+    from stack.runs import execute
+
+    class Bag:
+        @property
+        def dags(self):
+            raise TimeoutError
+
+    outcome = execute(settings, "114_01_03_basic_llm_task", bag=Bag())
+    assert (outcome.state, outcome.error, outcome.run_id) == ("failed", "TimeoutError", "")
+
+
+def test_a_bill_that_nobody_could_read_is_not_zero():
+    from llmkit.ledger import Spending
+    from stack.report import bill
+
+    assert bill(None) == ("–", "–", "–")
+    known = {
+        "group": (),
+        "calls": 2,
+        "failed": 0,
+        "input_tokens": 10,
+        "output_tokens": 5,
+        "cached_tokens": 0,
+        "seconds": 1.0,
+    }
+    assert bill(Spending(**known, cost_usd=0.5, unpriced=0)) == ("2", "15", "$0.500000")
+    assert bill(Spending(**known, cost_usd=1.5, unpriced=1)) == ("2", "15", "$1.50 + ?")
 
 
 def test_connections_of_the_reader_are_never_overwritten(running_stack, settings):

@@ -55,3 +55,34 @@ def test_processes_and_shells_know_whether_keyless_answers(settings):
 
     assert settings.environment("x")["KEYLESS"] == "1"
     assert replace(settings, keyless=False).environment("x")["KEYLESS"] == "0"
+
+
+def test_the_page_of_a_mapped_task_is_its_docstring_or_its_own_text_and_never_none_s():
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.sdk import dag, task
+
+    sys.path.insert(0, str(REPO / "config"))
+    try:
+        import course_notes
+    finally:
+        sys.path.remove(str(REPO / "config"))
+
+    @dag(schedule=None)
+    def some() -> None:
+        @task
+        def ask(word: str) -> str:
+            """What it asks."""
+            return word
+
+        ask.expand(word=["a"])
+        BashOperator.partial(task_id="silent").expand(bash_command=["true"])
+        BashOperator.partial(task_id="told", doc_md="Its own text.").expand(bash_command=["true"])
+
+    made = some()
+    course_notes.document(made)
+    assert {task_id: made.get_task(task_id).doc_md for task_id in ("ask", "silent", "told")} == {
+        "ask": "What it asks.",
+        "silent": None,
+        "told": "Its own text.",
+    }
+    assert "doc_md" not in made.get_task("silent").partial_kwargs, "from 3.13 on even None has a docstring"

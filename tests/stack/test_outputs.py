@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -29,6 +30,17 @@ def test_a_result_cannot_end_the_docstring():
     source = outputs.with_block(PAGE, '- text: """; import os\\n')
     compile(source, "lesson", "exec")
     assert source.count('"""') == 2
+
+
+def test_what_is_written_has_the_shape_of_the_result_it_was_written_from():
+    """Backslashes and quotes are escaped in the source, and a row's label may have them."""
+    block = tables.markdown([{"ask": "a|b", "answer": 1}, {"ask": r"C:\new", "answer": 2}])
+    source = outputs.with_block(PAGE, block)
+    assert outputs.written(source) == block
+    assert outputs.shape(outputs.written(source)) == outputs.shape(block)
+    import ast
+
+    assert r"C:\new" in ast.get_docstring(ast.parse(source)), "the page shows one backslash"
 
 
 def test_a_page_without_the_part_is_an_error():
@@ -75,3 +87,23 @@ def test_a_page_is_written_only_by_a_run_that_ended_as_the_outline_says_and_had_
     said: list[str] = []
     assert outputs._write(settings, "lesson", said.append) is written
     assert (page.read_text() != PAGE) is written and said[0][0] == ("✓" if written else "✗")
+
+
+def test_what_keeps_the_command_from_its_work_is_told(tmp_path, monkeypatch, capfd):
+    """Its standard error goes to a log by then."""
+    from stack.settings import StackError
+
+    def none(settings, say):
+        raise StackError("No disk is left.")
+
+    monkeypatch.setenv("COURSE_STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("stack.use.in_use", none)
+    environment = dict(os.environ)
+    stdout, stderr = os.dup(1), os.dup(2)
+    try:
+        assert outputs.main(["114_01_03"]) == 1
+    finally:
+        os.dup2(stdout, 1), os.dup2(stderr, 2)
+        os.close(stdout), os.close(stderr)
+        os.environ.update(environment)
+    assert capfd.readouterr().out == "No disk is left.\n"
