@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import site
 import subprocess
 import sys
@@ -70,12 +71,13 @@ def _all(settings: Settings, wanted: str, model: str, report: Path, logs: Path) 
             world.write_buckets(s3, world.objects(september))
             socket = str(socket_dir(settings))
             os.environ.update(
-                AIRFLOW_DATA=str(settings.state / "opt"),
                 AWS_ALLOW_HTTP="true",
                 ANTHROPIC_BASE_URL=f"{settings.keyless_url}/anthropic",
                 OPENAI_BASE_URL=f"{settings.keyless_url}/openai/v1",
                 CO_API_URL=f"{settings.keyless_url}/cohere",
                 GITHUB_TOKEN="github-needs-no-token",
+                # The vocabulary that LangChain's embeddings want, and tiktoken would fetch: LlamaIndex brings it.
+                TIKTOKEN_CACHE_DIR=f"{os.environ['EXAMPLES_PACKAGES']}/llama_index/core/_static/tiktoken_cache",
                 MODAL_CONFIG_PATH="/nonexistent",
             )
             import airflow.providers.common.ai.example_dags as examples
@@ -88,12 +90,13 @@ def _all(settings: Settings, wanted: str, model: str, report: Path, logs: Path) 
             )
             world.write_connections(world.connections(settings, socket, s3, url, model))
             bag = DagBag(dag_folder=str(home), bundle_path=home, bundle_name="dags-folder")
+            warm()
             for path, error in bag.import_errors.items():
                 sys.stdout.write(f"{path}: {error.strip().splitlines()[-1]}\n")
             chosen = [d for d in ordered(bag.dags) if not wanted or any(w in d for w in wanted.split(","))]
             rows = []
             for number, dag_id in enumerate(chosen, 1):
-                with world.connection_of(settings, dag_id):
+                with world.connection_of(dag_id, model):
                     ran = one.run(settings, bag, dag_id, world.CONF.get(dag_id), url, logs / f"{dag_id}.log", LIMIT)
                 row = verdict.judge(ran, missing, settings)
                 rows.append(row)
@@ -109,6 +112,34 @@ def _all(settings: Settings, wanted: str, model: str, report: Path, logs: Path) 
                 world.DATA.unlink()
     sys.stdout.write(verdict.table(rows) + f"\nThe whole story: {report}, logs: {logs}\n")
     return int(any(r.column == "keyless" for r in rows))
+
+
+def warm() -> None:
+    """Import what every run imports, once for all that are forked from here."""
+    import importlib
+
+    from airflow import plugins_manager
+    from airflow.providers_manager import ProvidersManager
+
+    for name in (
+        "airflow.api_fastapi.execution_api.app",
+        "airflow.api_fastapi.core_api.routes.public.hitl",
+        "airflow.sdk.execution_time.supervisor",
+        "airflow.sdk.execution_time.task_runner",
+        "airflow.jobs.triggerer_job_runner",
+        "pydantic_ai.models.openai",
+        "pydantic_ai.models.anthropic",
+        "pydantic_ai.ui",
+    ):
+        importlib.import_module(name)
+    from airflow.sdk.execution_time.supervisor import in_process_api_server
+
+    # Without its thread, which would not survive the fork: each run starts that for itself.
+    app = in_process_api_server().app
+    if hasattr(app, "_cadwyn_initialize"):
+        app._cadwyn_initialize()
+    plugins_manager.integrate_macros_plugins()
+    ProvidersManager().initialize_providers_hooks()
 
 
 def ordered(dag_ids: object) -> list[str]:
@@ -138,6 +169,8 @@ def _s3_server(url: str) -> subprocess.Popen:
 
 if __name__ == "__main__":
     try:
+        # Ended from outside, it stops what it started too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
         sys.exit(main(os.environ.get("EXAMPLE_DAG", ""), os.environ.get("EXAMPLE_MODEL", "")))
     except StackError as problem:
         sys.exit(str(problem))

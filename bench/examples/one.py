@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import multiprocessing
 import os
@@ -43,6 +44,7 @@ class Ran:
     refused: list[str] = field(default_factory=list)
     """What keyless answered with an error: ``400 POST /openai/v1/embeddings``."""
     asked: int = 0
+    prompts: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -62,6 +64,19 @@ def calls_in(requests: list[dict[str, Any]]) -> list[Call]:
                 one = found.setdefault(key, Call(call["name"], call["arguments"]))
                 one.result = results.get(call["id"], one.result)
     return list(found.values())
+
+
+def unwrapped(value: Any) -> Any:
+    """A model's fields in place of how Airflow keeps the model."""
+    if isinstance(value, dict):
+        return unwrapped(value["__data__"]) if "__classname__" in value else {k: unwrapped(v) for k, v in value.items()}
+    return [unwrapped(v) for v in value] if isinstance(value, list) else value
+
+
+def prompts_in(requests: list[dict[str, Any]]) -> list[str]:
+    """What users said in the requests of the log, each once."""
+    messages = (m for r in requests for m in (r.get("asked") or {}).get("messages") or [])
+    return list(dict.fromkeys(m["text"] for m in messages if m.get("role") == "user"))
 
 
 def journal(settings: Settings, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:
@@ -96,6 +111,7 @@ def run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: s
     requests = journal(settings, last[-1]["id"] if last else 0)
     ran.asked = len(requests)
     ran.calls = calls_in(requests)
+    ran.prompts = prompts_in(requests)
     ran.refused = [f"{r['status']} {r['method']} {r['path']}" for r in requests if (r["status"] or 0) >= 400]
     return ran
 
@@ -146,12 +162,17 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
     orm.configure_orm()
     configure_logging()
     services.redirect(service)
+    # Only its own example is registered, or the 130 others cost each run half a minute.
+    alone = copy.copy(bag)
+    alone.dags = {dag_id: bag.dags[dag_id]}
     done = people.attend(dag_id, ran.answered)
     # Nobody waits for the delay of a retry, nor for a service that stands on this machine.
     at_once = patch.object(TaskInstance, "next_retry_datetime", lambda ti: timezone.utcnow() - timedelta(seconds=1))
     sleep = time.sleep
-    with at_once, patch("time.sleep", lambda seconds: sleep(min(seconds, 0.5))), patch(
-        "airflow.dag_processing.dagbag.BundleDagBag", lambda **_: bag
+    with (
+        at_once,
+        patch("time.sleep", lambda seconds: sleep(min(seconds, 0.5))),
+        patch("airflow.dag_processing.dagbag.BundleDagBag", lambda **_: alone),
     ):
         outcome = bag.dags[dag_id].test(run_conf=conf)
     done.set()
@@ -163,10 +184,8 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
         rows = select(XComModel).where(XComModel.dag_id == dag_id, XComModel.run_id == outcome.run_id)
         for row in session.scalars(rows.order_by(XComModel.map_index)):
             with suppress(Exception):
-                value = XComModel.deserialize_value(row)
+                value = unwrapped(XComModel.deserialize_value(row))
                 name = row.task_id if row.key == "return_value" else f"{row.task_id}/{row.key}"
-                if hasattr(value, "model_dump"):
-                    value = value.model_dump()
                 if row.map_index < 0:
                     ran.xcoms[name] = value
                 else:

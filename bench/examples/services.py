@@ -36,9 +36,7 @@ def answer(host: str, path: str, survey: str = "") -> tuple[int, str]:
     """Status and body for a path of a service."""
     if host.endswith("sec.gov"):
         if path.endswith("company_tickers.json"):
-            rows = {
-                str(n): {"ticker": t, "cik_str": c[0], "title": c[1]} for n, (t, c) in enumerate(COMPANIES.items())
-            }
+            rows = {str(n): {"ticker": t, "cik_str": c[0], "title": c[1]} for n, (t, c) in enumerate(COMPANIES.items())}
             return 200, json.dumps(rows)
         if found := re.search(r"/submissions/CIK0*(\d+)", path):
             recent = {
@@ -130,7 +128,7 @@ class _Elsewhere(urllib.request.HTTPSHandler):
         super().__init__()
         self._url = url
 
-    def https_open(self, request: urllib.request.Request):  # noqa: ANN201
+    def https_open(self, request: urllib.request.Request):
         if request.host not in STANDS_IN_FOR:
             return super().https_open(request)
         moved = urllib.request.Request(self._url + request.selector, headers={"x-stands-in-for": request.host})

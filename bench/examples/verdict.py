@@ -33,7 +33,14 @@ SERVICES = {
     "sbx, a sandbox program that needs KVM": re.compile(r"\bsbx\b.*(not found|CLI|No such file|PATH)", re.I),
     "a Git repository on github.com": re.compile(r"git clone|GitCommandError|github\.com/my-org", re.I),
 }
-AIRFLOW = re.compile(r"(cannot serialize|Object of type .* is not|is not JSON serializable|must be .*BaseEmbedding)", re.I)
+AWAY = re.compile(
+    r"(?:host='|https?://)(?!127\.|localhost)([\w.-]+\.\w+)[^\n]*(?:NameResolution|resolve|Max retries|refused|unreachable)",
+    re.I,
+)
+"""A host beyond this machine that could not be reached."""
+AIRFLOW = re.compile(
+    r"(cannot serialize|Object of type .* is not|is not JSON serializable|must be .*BaseEmbedding)", re.I
+)
 
 
 def want(ran: Ran) -> str:
@@ -41,6 +48,8 @@ def want(ran: Ran) -> str:
     for error in ran.errors:
         if found := PACKAGE.search(error):
             return f"package {found[1] or found[2]}"
+        if found := AWAY.search(error):
+            return f"service: {found[1]}"
         for name, pattern in SERVICES.items():
             if pattern.search(error):
                 return f"service: {name}"

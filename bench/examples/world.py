@@ -88,7 +88,12 @@ def _pdf(text: str) -> bytes:
         at.append(len(out))
         out += b"%d 0 obj%s endobj\n" % (number, part)
     table = b"".join(b"%010d 00000 n \n" % a for a in at)
-    return out + b"xref\n0 6\n0000000000 65535 f \n" + table + b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(out)
+    return (
+        out
+        + b"xref\n0 6\n0000000000 65535 f \n"
+        + table
+        + b"trailer<</Size 6/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(out)
+    )
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:
@@ -122,7 +127,11 @@ def objects(september: float) -> dict[str, bytes]:
     """What lies in the buckets, by ``bucket/key``."""
     finance = FINANCE.format(total=f"{september:.2f}").encode()
     customers = [{"id": n, "name": c, "email": None if n == 2 else f"{n}@example.org"} for n, c in enumerate(CUSTOMERS)]
-    sales = [{"product": p, "region": r, "amount": 10.0 * n + 7 * m, "month": 9} for n, p in enumerate(PRODUCTS) for m, r in enumerate(REGIONS)]
+    sales = [
+        {"product": p, "region": r, "amount": 10.0 * n + 7 * m, "month": 9}
+        for n, p in enumerate(PRODUCTS)
+        for m, r in enumerate(REGIONS)
+    ]
     returns = "region,returned,month\nNorth,1,9\nSouth,9,9\nWest,2,9\n"
     return {
         "acme-reports/finance/2026-09/report.txt": finance,
@@ -146,7 +155,10 @@ def files() -> dict[str, bytes]:
     """What lies below ``/opt/airflow``."""
     from airflow.providers.common.ai.example_dags.example_langchain_tool_agent import SAMPLE_DOCUMENTS
 
-    articles = [{"title": "Lamps", "author": "Ana", "body": "A lamp gives light."}, {"title": "Desks", "author": "Tom", "body": "A desk is flat."}]
+    articles = [
+        {"title": "Lamps", "author": "Ana", "body": "A lamp gives light."},
+        {"title": "Desks", "author": "Tom", "body": "A desk is flat."},
+    ]
     data = {
         "articles/sample.md": NOTES.encode(),
         "articles.json": json.dumps(articles).encode(),
@@ -188,7 +200,9 @@ def write_buckets(endpoint: str, content: dict[str, bytes]) -> None:
     """Fill the buckets of the S3 server at ``endpoint``."""
     import boto3
 
-    s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b")
+    s3 = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
     for bucket in BUCKETS:
         s3.create_bucket(Bucket=bucket)
     for name, body in content.items():
@@ -232,7 +246,12 @@ def make_tables(settings: Settings) -> float:
 def connections(settings: Settings, socket: str, s3: str, service: str, model: str = "") -> dict[str, dict[str, Any]]:
     """Those that the examples name and the course does not have, and pydantic-ai's with ``model`` where one is given."""
     url = settings.keyless_url
-    base = {"openai": f"{url}/openai/v1", "openai-chat": f"{url}/openai/v1", "anthropic": f"{url}/anthropic", "google": f"{url}/google"}
+    base = {
+        "openai": f"{url}/openai/v1",
+        "openai-chat": f"{url}/openai/v1",
+        "anthropic": f"{url}/anthropic",
+        "google": f"{url}/google",
+    }
 
     def chat(model: str, **more: Any) -> dict[str, Any]:
         fields = {"conn_type": "pydanticai", "host": base[model.split(":")[0]], "password": "keyless-needs-no-key"}
@@ -264,11 +283,28 @@ def connections(settings: Settings, socket: str, s3: str, service: str, model: s
         **{name: chat(usual) for name in ("pydanticai_default", "pydantic_ai_default")},
         "llm_primary": chat("openai:gpt-5-mini"),
         "llm_standby": chat("anthropic:claude-sonnet-5"),
-        "llm_primary_down": chat("openai:gpt-5-mini", **down, extra={"model": "openai:gpt-5-mini", "fallback_conn_ids": ["llm_fallback"]}),
+        "llm_primary_down": chat(
+            "openai:gpt-5-mini", **down, extra={"model": "openai:gpt-5-mini", "fallback_conn_ids": ["llm_fallback"]}
+        ),
         "llm_primary_down_no_chain": chat("openai:gpt-5-mini", **down),
         "llm_fallback": chat("anthropic:claude-haiku-4-5-20251001"),
-        "decision_default": {"conn_type": "pydanticai", "host": f"{url}/openai/v1", "password": "keyless-needs-no-key", "extra": {"model": "system-one:jev-1.13.0"}},
-        **{n: shop() for n in ("postgres_default", "sql_default", "warehouse", "warehouse_agent_reader", "my_database", "postgres_source")},
+        "decision_default": {
+            "conn_type": "pydanticai",
+            "host": f"{url}/openai/v1",
+            "password": "keyless-needs-no-key",
+            "extra": {"model": "system-one:jev-1.13.0"},
+        },
+        **{
+            n: shop()
+            for n in (
+                "postgres_default",
+                "sql_default",
+                "warehouse",
+                "warehouse_agent_reader",
+                "my_database",
+                "postgres_source",
+            )
+        },
         **{n: shop("drifted") for n in ("snowflake_default", "snowflake_target")},
         "agent_memory_db": shop("memory"),
         **{n: aws for n in ("aws_default", "aws_reports_reader")},
@@ -308,27 +344,36 @@ CONF: dict[str, dict[str, str]] = {
 }
 """What a reader gives some runs: one AIP of five, and a query where the example has none."""
 
-NO_HOST = ("example_llm_batch_decorator", "example_llm_batch_provider_params")
-"""Examples that ask another provider with the same connection: it has no host, so each SDK asks its own address."""
+OTHER: dict[str, tuple[str, str | None]] = {
+    # Ask another provider with the same connection: it has no host, so each SDK asks its own address.
+    "example_llm_batch_decorator": ("", ""),
+    "example_llm_batch_provider_params": ("", ""),
+    # Search the web, which OpenAI's chat completions cannot: the responses API.
+    "example_agent_capabilities_web_search": ("openai:gpt-5-mini", None),
+    "example_agent_capabilities_composed": ("openai:gpt-5-mini", None),
+}
+"""Examples that want another ``pydanticai_default``: its model ("" for the same) and its host (None for the same)."""
 
 
 @contextmanager
-def connection_of(settings: Settings, dag_id: str) -> Iterator[None]:
-    """For the time of the block, the connection as this example wants it."""
+def connection_of(dag_id: str, model: str = "") -> Iterator[None]:
+    """For the time of the block, the connection as this example wants it; a ``model`` that was asked for stays."""
     from airflow.models import Connection
     from airflow.utils.session import create_session
 
-    def change(host: str | None) -> str | None:
+    def change(extra: str, host: str | None) -> tuple[str, str | None]:
         with create_session() as session:
             row = session.query(Connection).filter_by(conn_id="pydanticai_default").one()
-            before, row.host = row.host, host
+            before = row.extra, row.host
+            row.extra, row.host = extra or row.extra, row.host if host is None else host or None
         return before
 
-    if dag_id not in NO_HOST:
+    if dag_id not in OTHER:
         yield
         return
-    before = change(None)
+    other, host = OTHER[dag_id]
+    before = change(json.dumps({"model": other}) if other and not model else "", host)
     try:
         yield
     finally:
-        change(before)
+        change(before[0], before[1])
