@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stack.database import connected
-from stack.settings import REPO, Settings
+from stack.settings import REPO, Settings, StackError
 
 DATA = Path("/opt/airflow")
 """Where the examples look for their files; a link to the state folder for the time of the run."""
@@ -253,6 +253,9 @@ def connections(settings: Settings, socket: str, s3: str, service: str, model: s
         "google": f"{url}/google",
     }
 
+    if model and model.split(":")[0] not in base:
+        raise StackError(f"MODEL={model}: give one of {', '.join(f'{name}:…' for name in base)}")
+
     def chat(model: str, **more: Any) -> dict[str, Any]:
         fields = {"conn_type": "pydanticai", "host": base[model.split(":")[0]], "password": "keyless-needs-no-key"}
         return {**fields, "extra": {"model": model}, **more}
@@ -339,8 +342,6 @@ CONF: dict[str, dict[str, str]] = {
     "example_aip_progress_tracker": {"aip_numbers": "76"},
     "example_aip_progress_tracker_skills": {"aip_numbers": "76"},
     "example_llamaindex_retrieve": {"query": "What does the scheduler do?"},
-    "example_langchain_10k_index": {"tickers": "AAPL,UBER"},
-    "example_llamaindex_10k_index": {"tickers": "AAPL,UBER"},
 }
 """What a reader gives some runs: one AIP of five, and a query where the example has none."""
 

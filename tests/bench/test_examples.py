@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from bench.examples import checks, people, services, verdict
+from bench.examples import checks, people, services, verdict, world
 from bench.examples.one import Call, Ran, calls_in, errors_in, prompts_in
+from stack.settings import StackError
 
 
 def ran(state="success", **more):
@@ -181,3 +182,13 @@ def test_services_answer_only_what_they_have():
     assert services.answer("", "/elsewhere")[0] == 404
     assert services.answer("", "/pypi/nothing/json")[0] == 404
     assert "Item 7 Management" in services.answer("www.sec.gov", "/Archives/edgar/data/320193/x/320193.htm")[1]
+
+
+def test_a_model_is_put_into_the_connection_as_a_reader_would(monkeypatch, settings):
+    monkeypatch.setenv("EXAMPLES_PACKAGES", "/x")
+    found = world.connections(settings, "/s", "http://s3", "http://api", "google:gemini-2.5-flash")
+    assert found["pydanticai_default"]["extra"] == {"model": "google:gemini-2.5-flash"}
+    assert found["pydanticai_default"]["host"] == f"{settings.keyless_url}/google"
+    assert found["llm_standby"]["extra"]["model"] == "anthropic:claude-sonnet-5"
+    with pytest.raises(StackError, match="MODEL=mistral:x"):
+        world.connections(settings, "/s", "http://s3", "http://api", "mistral:x")
