@@ -39,7 +39,8 @@ AWAY = re.compile(
 )
 """A host beyond this machine that could not be reached."""
 AIRFLOW = re.compile(
-    r"(cannot serialize|Object of type .* is not|is not JSON serializable|must be .*BaseEmbedding)", re.I
+    r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization)",
+    re.I,
 )
 
 
