@@ -11,6 +11,7 @@ import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -158,6 +159,9 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
+    from datafusion.object_store import AmazonS3
+
+    s3 = "airflow.providers.common.sql.datafusion.object_storage_provider"
     orm.engine.dispose(close=False)
     orm.configure_orm()
     configure_logging()
@@ -172,6 +176,8 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
     with (
         at_once,
         patch("time.sleep", lambda seconds: sleep(min(seconds, 0.5))),
+        # This machine's S3 speaks no TLS, and DataFusion has a switch for that which Airflow does not pass on.
+        patch(f"{s3}.AmazonS3", partial(AmazonS3, allow_http=True)),
         patch("airflow.dag_processing.dagbag.BundleDagBag", lambda **_: alone),
     ):
         outcome = bag.dags[dag_id].test(run_conf=conf)

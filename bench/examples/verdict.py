@@ -39,7 +39,7 @@ AWAY = re.compile(
 )
 """A host beyond this machine that could not be reached."""
 AIRFLOW = re.compile(
-    r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization)",
+    r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization|LLMFileAnalysisMultimodalRequiredError)",
     re.I,
 )
 
