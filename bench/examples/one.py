@@ -157,9 +157,8 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
     from airflow.sdk import timezone
     from airflow.sdk.log import configure_logging
     from airflow.utils.session import create_session
-    from sqlalchemy import select
-
     from datafusion.object_store import AmazonS3
+    from sqlalchemy import select
 
     s3 = "airflow.providers.common.sql.datafusion.object_storage_provider"
     orm.engine.dispose(close=False)
