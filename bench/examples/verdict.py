@@ -38,6 +38,7 @@ AWAY = re.compile(
     re.I,
 )
 """A host beyond this machine that could not be reached."""
+UNKNOWN = re.compile(r"Name or service not known|name resolution|nodename nor servname", re.I)
 AIRFLOW = re.compile(
     r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization|LLMFileAnalysisMultimodalRequiredError)",
     re.I,
@@ -51,6 +52,8 @@ def want(ran: Ran) -> str:
             return f"package {found[1] or found[2]}"
         if found := AWAY.search(error):
             return f"service: {found[1]}"
+        if UNKNOWN.search(error):
+            return "service: a host beyond this machine, whose name is not known here"
         for name, pattern in SERVICES.items():
             if pattern.search(error):
                 return f"service: {name}"

@@ -47,6 +47,8 @@ def ran(state="success", **more):
             "success",
             "want",
         ),
+        (ran("failed", errors=["httpx.ConnectError: [Errno -2] Name or service not known"]), "success", "want"),
+        (ran("failed", errors=["httpx.ConnectError: [Errno 111] Connection refused"]), "success", "keyless"),
         (ran("failed"), "success", "keyless"),
         (ran("timeout", errors=["not ended after 60 s"]), "success", "keyless"),
     ],
