@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import multiprocessing
@@ -171,10 +172,15 @@ def _run(settings: Settings, bag: Any, dag_id: str, conf: dict | None, service: 
     done = people.attend(dag_id, ran.answered)
     # Nobody waits for the delay of a retry, nor for a service that stands on this machine.
     at_once = patch.object(TaskInstance, "next_retry_datetime", lambda ti: timezone.utcnow() - timedelta(seconds=1))
-    sleep = time.sleep
+    sleep, pause = time.sleep, asyncio.sleep
+
+    async def shortly(seconds: float, result: Any = None) -> Any:
+        return await pause(min(seconds, 1), result)
+
     with (
         at_once,
         patch("time.sleep", lambda seconds: sleep(min(seconds, 0.5))),
+        patch("asyncio.sleep", shortly),
         # This machine's S3 speaks no TLS, and DataFusion has a switch for that which Airflow does not pass on.
         patch(f"{s3}.AmazonS3", partial(AmazonS3, allow_http=True)),
         patch("airflow.dag_processing.dagbag.BundleDagBag", lambda **_: alone),
