@@ -293,7 +293,7 @@ def connections(settings: Settings, socket: str, s3: str, service: str, model: s
         "llm_fallback": chat("anthropic:claude-haiku-4-5-20251001"),
         "decision_default": {
             "conn_type": "pydanticai",
-            "host": f"{url}/openai/v1",
+            "host": f"{url}/systemone",
             "password": "keyless-needs-no-key",
             "extra": {"model": "system-one:jev-1.13.0"},
         },
