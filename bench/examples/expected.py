@@ -155,7 +155,7 @@ def _versions(found: Any) -> bool:
 
 
 def _keywords(found: Any) -> bool:
-    return bool(found) and found["counts"]["success"] == 4
+    return bool(found) and found["counts"]["succeeded"] == 4
 
 
 BILLING = branch("handle_billing", skipped=("handle_auth", "handle_general"))
@@ -318,7 +318,7 @@ EXPECTED: dict[str, Expected] = {
         holds("extract_keywords_anthropic", "four answers", _keywords),
     ),
     "example_llm_batch_per_request_overrides": answer(
-        holds("build_summary_requests", "three answers", lambda m: m["counts"]["success"] == 3)
+        holds("build_summary_requests", "three answers", lambda m: m["counts"]["succeeded"] == 3)
     ),
     "example_llm_branch_operator": answer(AUTH),
     "example_llm_branch_descriptions": answer(AUTH),
