@@ -54,6 +54,9 @@ lint: install ## ruff, the rooms, the prompts and the lock file
 bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle cost)
 	@.venv/bin/python -m bench $(ARGS)
 
+examples: install ## Airflow's own AI examples against keyless: which run, and is the answer of use (DAG=…, MODEL=openai:gpt-5-mini)
+	@EXAMPLE_DAG="$(DAG)" EXAMPLE_MODEL="$(MODEL)" .venv/bin/python -m bench.examples
+
 export: install ## Write requirements.txt and the README's generated parts anew
 	@.venv/bin/python -m stack.docs
 
@@ -63,4 +66,4 @@ outputs: install ## Write what a run concludes into its lesson's page (DAG=114_0
 screenshot: install ## Write docs/ui.png anew, from a running make up
 	@.venv/bin/python -m stack.screenshot
 
-.PHONY: help install up down clean env lesson course costs test mutants lint bench export outputs screenshot
+.PHONY: help install up down clean env lesson course costs test mutants lint bench examples export outputs screenshot
