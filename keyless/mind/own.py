@@ -65,7 +65,7 @@ class OwnModel(Face):
     async def count(self, request: Request) -> int:
         """Tokens of the prompt, tools and schema included, as ``usage`` will give them. Raises as ``answer`` does."""
         check_request(request, self.context_tokens)
-        tools = _offered(request) if self._model.knows_tools else []
+        tools = _offered(request) if self._by_template(request) else []
         return await self._engine.count_prompt(self._prompt(request), tools=[_function(t) for t in tools])
 
     async def answer(self, request: Request) -> AsyncIterator[Event]:
@@ -95,10 +95,10 @@ class OwnModel(Face):
 
     async def _with_tools(self, request: Request) -> AsyncIterator[Event]:
         """Calls, or else the answer."""
-        if not self._model.knows_tools:
-            events = self._written_calls(request)
-        else:
+        if self._by_template(request):
             events = self._prose(self._prompt(request), request, tools=_llama_cpp_tools(request))
+        else:
+            events = self._written_calls(request)
         if request.schema is None:
             async for event in events:
                 yield event
@@ -115,7 +115,8 @@ class OwnModel(Face):
             yield event
 
     async def _written_calls(self, request: Request) -> AsyncIterator[Event]:
-        """Tools for a model whose chat template has none: told in words, called in JSON."""
+        """Tools told in words and called in JSON: where the chat template has none, and where a call must come, to which
+        llama.cpp holds no model for certain."""
         text, done = await self._filled(self._prompt(request), request, _calls_schema(request), "tools")
         yield Started(done.usage.prompt_tokens)
         # Of what max_tokens cut, only text is of use.
@@ -175,14 +176,18 @@ class OwnModel(Face):
         systems = [m.content for m in request.messages if m.role == "system"]
         rest = tuple(m for m in request.messages if m.role != "system")
         tools = _offered(request)
-        if tools and not self._model.knows_tools:
+        if tools and not self._by_template(request):
             systems.append(_tools_in_words(tools))
         elif request.schema and not tools:
             systems.append(
                 f"Answer with JSON that fits this JSON Schema: {json.dumps(request.schema, ensure_ascii=False)}"
             )
         top = [{"role": "system", "content": "\n\n".join(systems)}] if systems else []
-        return top + (_turns(rest) if self._model.knows_tools else list(plain_chat(rest)))
+        return top + (_turns(rest) if self._by_template(request) else list(plain_chat(rest)))
+
+    def _by_template(self, request: Request) -> bool:
+        """Whether the model's own chat template carries tools, earlier calls and their results."""
+        return self._model.knows_tools and request.tool_choice in ("auto", "none")
 
 
 def _fault(text: str, fits: Validator) -> str | None:
@@ -222,7 +227,7 @@ def _function(tool: Tool) -> dict[str, Any]:
 def _llama_cpp_tools(request: Request) -> dict[str, Any]:
     return {
         "tools": [_function(t) for t in _offered(request)],
-        "tool_choice": "auto" if request.tool_choice == "auto" else "required",
+        "tool_choice": "auto",
         "parallel_tool_calls": request.parallel_tool_calls,
     }
 
