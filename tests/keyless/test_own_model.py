@@ -28,7 +28,7 @@ from keyless.neutral import Done, Message, Request, Started, Tool, ToolCall, Usa
 from stack.ports import free_port
 
 REPO = Path(__file__).resolve().parents[2]
-FILE = smollm2().path
+FILE = smollm2().path.resolve()
 NAME = "smollm2-135m-instruct.q4_1"
 CITY = {"type": "object", "properties": {"city": {"type": "string", "maxLength": 20}}, "required": ["city"]}
 PERSON = {
@@ -104,9 +104,8 @@ def test_cohere_google_bedrock_and_ollama(client):
     form = {"type": "json_object", "json_schema": PERSON}
     texts = [client["cohere"]("k").chat(model="command-a", messages=user, response_format=form).message.content[0].text]
     config = {"response_mime_type": "application/json", "response_json_schema": PERSON}
-    texts.append(
-        client["google"]("k").models.generate_content(model="gemini-2.5-flash", contents=ASK, config=config).text
-    )
+    google = client["google"]("k")
+    texts.append(google.models.generate_content(model="gemini-2.5-flash", contents=ASK, config=config).text)
     texts.append(client["ollama"]("").chat(model="m", messages=user, format=PERSON)["message"]["content"])
     assert all(Draft202012Validator(PERSON).is_valid(json.loads(text)) for text in texts), texts
     tool = {"toolSpec": {"name": "get_weather", "description": "Weather", "inputSchema": {"json": CITY}}}
