@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from jsonschema import Draft202012Validator
 from sdk_clients import clients_of
 
 from keyless.mind.download import find_model
-from keyless.mind.engine import smollm2
+from keyless.mind.engine import Engine, Sampling, smollm2
 from keyless.mind.own import OwnModel, _asks_for_a_label, _closed, _turns
 from keyless.mind.weights import UnusableModel, read_model
 from keyless.neutral import Done, Message, Request, Started, Tool, ToolCall, Usage
@@ -208,6 +209,42 @@ def test_parallel_calls_by_the_template(embedder):
     _, sampling, tools = engine.asked
     assert [t["function"]["name"] for t in tools["tools"]] == ["a", "b"] and tools["parallel_tool_calls"] is True
     assert sampling.repeat_penalty == 1.0, "no penalty for a model that needs none"
+
+
+def streamed(chunks):
+    """The events of an engine to which llama.cpp sends ``chunks``."""
+
+    class Server:
+        def handle_chat_completions(self, payload, on_chunk):
+            for chunk in chunks:
+                on_chunk(json.dumps(chunk).encode())
+
+    async def events():
+        engine = Engine.__new__(Engine)
+        engine.model, engine._server, engine._slots = smollm2(), Server(), asyncio.Semaphore(1)
+        engine.busy, engine.waiting, engine._calls = 0, 0, itertools.count(1)
+        return [e async for e in engine.stream([{"role": "user", "content": "Hi"}], Sampling(), {"tools": []})]
+
+    return asyncio.run(events())
+
+
+@pytest.mark.parametrize(("ended", "calls"), [("tool_calls", 2), ("length", 0)])
+def test_calls_come_whole_or_not_at_all(ended, calls):
+    def part(index, **function):
+        return {"choices": [{"delta": {"tool_calls": [{"index": index, "function": function}]}}]}
+
+    chunks = [
+        {"choices": [{"delta": {"content": None}}], "timings": {"cache_n": 0, "prompt_n": 7}},
+        part(0, name="a", arguments='{"x"'),
+        part(0, arguments=": 1}"),
+        part(1, name="b", arguments="{}"),
+        {"choices": [{"delta": {}, "finish_reason": ended}]},
+        {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}},
+    ]
+    events = streamed(chunks)
+    assert events[0] == Started(7) and events[-1] == Done(ended, Usage(7, 9))
+    found = [(e.name, e.arguments) for e in events if isinstance(e, ToolCall)]
+    assert found == [("a", {"x": 1}), ("b", {})][:calls]
 
 
 # --- files ------------------------------------------------------------------------------------------------------
