@@ -1,6 +1,6 @@
 # The course in one command each. `make` alone lists them.
 PYTHON ?= python3
-export PORT KEYLESS_PORT KEYLESS COURSE_STATE COURSE_HOSTS
+export PORT KEYLESS_PORT KEYLESS MODEL COURSE_STATE COURSE_HOSTS
 UV = $(shell command -v uv || echo .uv/bin/uv)
 RUN = .venv/bin/python -m stack
 
@@ -16,7 +16,7 @@ install: .venv/.installed ## Everything the course needs, into .venv
 	@echo "Installing the course's packages into .venv (2.6 GB on disk; a few minutes, once) …" >&2
 	@$(UV) sync --frozen --quiet --compile-bytecode --python $(PYTHON) && touch $@
 
-up: install ## Start Airflow, keyless and PostgreSQL; Ctrl-C stops them (PORT=…, KEYLESS_PORT=…, KEYLESS=0)
+up: install ## Start Airflow, keyless and PostgreSQL; Ctrl-C stops them (PORT=…, KEYLESS_PORT=…, KEYLESS=0, MODEL=… for a model of your own)
 	@exec $(RUN) up
 
 down: install ## Stop what is running

@@ -3,6 +3,3 @@
 Start it alone with ``python -m keyless --port 11400``. It needs no key and no network; the SDKs of
 OpenAI, Anthropic, Cohere, Google, Amazon Bedrock and Ollama talk to it by their base URL. It imports neither Airflow nor ``llmkit``.
 """
-
-ENGINE_NAME = "smollm2-135m"
-"""What every reply names in its ``x-keyless`` header: the model that really answered."""

@@ -7,16 +7,18 @@ import logging
 import os
 import socket
 import sys
+from pathlib import Path
 
 import uvicorn
 
-from keyless.app import create_app
+from keyless.mind.download import find_model
+from keyless.mind.weights import UnusableModel
 
 DEFAULT_PORT = 11400
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 after Ctrl-C, 1 when the port is taken."""
+    """Exit status: 0 after Ctrl-C, 1 when the port is taken or the model cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m keyless", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument(
@@ -24,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
         type=int,
         default=os.environ.get("KEYLESS_THREADS") or None,
         help="threads of the language model (default: KEYLESS_THREADS, else the physical cores, one fewer if there are three or more, at most 4)",
+    )
+    parser.add_argument(
+        "--model",
+        help="a chat model that answers everything: a .gguf file, or hf:<owner>/<repository>/<file>.gguf, loaded once into COURSE_STATE/models (default: .state/models)",
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
@@ -42,8 +48,19 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         sys.stderr.write(f"keyless: port {args.port} is taken ({error.strerror}); choose another with --port\n")
         return 1
+    try:
+        folder = Path(os.environ.get("COURSE_STATE") or ".state").expanduser().resolve() / "models"
+        model = (
+            find_model(args.model, folder, lambda line: sys.stderr.write(f"{line}\n") and None) if args.model else None
+        )
+    except UnusableModel as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    # After the model is known to be of use: what follows loads for seconds.
+    from keyless.app import create_app
+
     config = uvicorn.Config(
-        create_app(args.threads, keep_bodies=args.keep_bodies),
+        create_app(args.threads, model=model, keep_bodies=args.keep_bodies),
         log_level=args.log_level,
         access_log=False,
         timeout_graceful_shutdown=2,

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
-from keyless import ENGINE_NAME, providers
+from keyless import providers
 from keyless.http.adapter import error_response
 from keyless.http.batches import Batches
 from keyless.http.journal import Journal
@@ -25,6 +25,9 @@ from keyless.http.provider import Dialect, Provider, discovered
 from keyless.http.recorder import Recorder, allowed_hosts
 from keyless.http.store import Store
 from keyless.mind.answerer import Answerer
+from keyless.mind.face import Face
+from keyless.mind.own import OwnModel
+from keyless.mind.weights import Model
 from keyless.neutral import BadRequest
 
 log = logging.getLogger("keyless")
@@ -65,8 +68,8 @@ def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _health(request: Request) -> Response:
-    answerer: Answerer = request.app.state.answerer
-    about = {"status": "ok", "model": ENGINE_NAME, "context_tokens": answerer.context_tokens}
+    answerer: Face = request.app.state.answerer
+    about = {"status": "ok", "model": answerer.name, "context_tokens": answerer.context_tokens}
     return JSONResponse({**about, **answerer.status})
 
 
@@ -84,11 +87,15 @@ async def _requests(request: Request) -> Response:
 
 
 def create_app(
-    threads: int | None = None, *, served: Sequence[Provider] | None = None, keep_bodies: bool = False
+    threads: int | None = None,
+    *,
+    model: Model | None = None,
+    served: Sequence[Provider] | None = None,
+    keep_bodies: bool = False,
 ) -> Starlette:
     """The server as an ASGI application; the models load when it starts.
 
-    ``threads`` are those of the language model. ``served`` are the providers, by default those in ``keyless.providers``.
+    ``threads`` are those of the language model; ``model`` is the reader's own, which then answers everything. ``served`` are the providers, by default those in ``keyless.providers``.
     With ``keep_bodies`` the journal has what each request said.
     """
     journal = Journal(keep_bodies=keep_bodies)
@@ -101,7 +108,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         app.state.providers = {name: provider.state() for name, provider in by_name.items()}
-        app.state.answerer = await Answerer.load(threads)
+        app.state.answerer = await (OwnModel.load(model, threads) if model else Answerer.load(threads))
         app.state.files = Store()
         app.state.batches = Batches(app)
         yield
@@ -123,6 +130,8 @@ def create_app(
     app.state.keys = Keys()
     app.state.prompt_cache = PromptCache()
     app.state.served = by_name
-    app.add_middleware(Recorder, journal=journal, providers=by_name, answered_by=ENGINE_NAME, failed=_failed)
+    app.add_middleware(
+        Recorder, journal=journal, providers=by_name, answered_by=model.name if model else Face.name, failed=_failed
+    )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts())
     return app

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import sys
 
-from stack import processes
+from stack import processes, provider
 from stack.database import socket_dir
 from stack.settings import Settings, StackError
 from stack.up import say, up
@@ -74,6 +74,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         settings = Settings.load()
+        if args.command in ("up", "lesson", "course") and os.environ.get(processes.MARK) != str(settings.state):
+            # Before anything starts: what is wrong with a model is said at once, and `make up` finds its path below.
+            settings = provider.find_model(settings, say)
+            if settings.model:
+                os.environ["MODEL"] = settings.model
         if args.command == "up":
             if os.environ.get(processes.MARK) != str(settings.state):
                 # Marked from its first instruction on, so that what it forks is known as ours even when it is killed.

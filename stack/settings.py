@@ -31,16 +31,19 @@ class Settings:
     keyless_port: int
     keyless: bool
     dags: Path
+    model: str = ""
+    """The reader's own model for keyless, as ``MODEL`` names it; ``stack.provider.find_model`` makes it a path."""
 
     @classmethod
     def load(cls) -> Settings:
-        """From ``COURSE_STATE``, ``PORT``, ``KEYLESS_PORT``, ``KEYLESS`` and ``COURSE_DAGS``. Raises ``StackError``."""
+        """From ``COURSE_STATE``, ``PORT``, ``KEYLESS_PORT``, ``KEYLESS``, ``COURSE_DAGS`` and ``MODEL``. Raises ``StackError``."""
         return cls(
             state=Path(os.environ.get("COURSE_STATE") or REPO / ".state").expanduser().resolve(),
             port=_port("PORT", 11480),
             keyless_port=_port("KEYLESS_PORT", 11400),
             keyless=os.environ.get("KEYLESS", "1") not in ("0", "no", "false"),
             dags=Path(os.environ.get("COURSE_DAGS") or REPO / "dags").expanduser().resolve(),
+            model=os.environ.get("MODEL", ""),
         )
 
     @property

@@ -47,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         AIRFLOW_HOME=str(state / "airflow"),
     )
     os.environ.pop("COURSE_DAGS", None)
+    os.environ.pop("MODEL", None)
     if folder := config.getoption("--dags"):
         os.environ["COURSE_DAGS"] = folder
     if hasattr(config, "workerinput"):

@@ -23,6 +23,11 @@ KEY = "keyless-needs-no-key"
 @pytest.fixture(scope="session")
 def clients(keyless_url) -> dict[str, Callable[[str], Any]]:
     """For each provider a function from an API key to a client that never retries."""
+    return clients_of(keyless_url)
+
+
+def clients_of(keyless_url: str) -> dict[str, Callable[[str], Any]]:
+    """As the fixture ``clients``, for the keyless at that address."""
 
     def bedrock(key: str) -> Any:
         return boto3.client(

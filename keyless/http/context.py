@@ -11,7 +11,7 @@ from keyless.http.journal import Entry, Journal, api_key
 from keyless.http.keys import Key
 from keyless.http.provider import Dialect
 from keyless.http.store import Store
-from keyless.mind.answerer import Answerer
+from keyless.mind.face import Face
 from keyless.neutral import Request as NeutralRequest
 from keyless.neutral import Usage
 
@@ -24,7 +24,7 @@ def journal(request: Request) -> Journal:
     return request.app.state.journal
 
 
-def answerer(request: Request) -> Answerer:
+def answerer(request: Request) -> Face:
     return request.app.state.answerer
 
 

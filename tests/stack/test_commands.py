@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from stack import provider
 from stack.database import check_disk
 from stack.ports import free_port
 from stack.settings import REPO, Settings, StackError
@@ -380,3 +381,19 @@ def test_addresses_that_only_the_environment_can_carry(tmp_path, monkeypatch):
     assert name not in settings.environment("x"), "the reader's own stays"
     monkeypatch.delenv(name)
     assert name not in replace(settings, keyless=False).environment("x")
+
+
+def test_a_model_that_cannot_be_used_is_told_before_anything_starts(tmp_path):
+    (tmp_path / "m.gguf").write_text("no model")
+    for command in (["up"], ["lesson", "114_01_03"], ["course"]):
+        told(run(*command, MODEL=tmp_path / "m.gguf", COURSE_STATE=tmp_path / "s"), "m.gguf", "GGUF")
+    told(run("up", MODEL=tmp_path / "none.gguf", COURSE_STATE=tmp_path / "s"), "cannot be read", "MODEL")
+    told(run("up", MODEL="hf:owner/m.gguf", COURSE_STATE=tmp_path / "s"), "names no file")
+    told(run("up", MODEL=tmp_path / "m.gguf", KEYLESS="0", COURSE_STATE=tmp_path / "s"), "KEYLESS=0")
+    assert not (tmp_path / "s").exists(), "something was started before the check"
+
+
+def test_a_keyless_with_another_model_is_not_used(running_stack, settings):
+    with pytest.raises(StackError, match="runs already with the model smollm2-135m"):
+        provider.start(replace(settings, model="/models/other.gguf"))
+    assert provider.start(settings) is None, "the same is"
