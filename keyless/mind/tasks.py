@@ -48,7 +48,7 @@ def understand(messages: tuple[Message, ...]) -> Task:
     commands; the results of tools called since then belong to it too.
     """
     systems = [m.text for m in messages if m.role == "system"]
-    asked = [i for i, m in enumerate(messages) if m.role == "user" and m.text.strip()]
+    asked = [i for i, m in enumerate(messages) if m.role == "user" and (m.text.strip() or m.pictures)]
     real = [i for i in asked if not _RETRY.search(messages[i].text)] or asked
     if not real:
         return Task("", "\n".join(systems))
@@ -56,8 +56,8 @@ def understand(messages: tuple[Message, ...]) -> Task:
     if pictures := messages[real[-1]].pictures:
         # With a picture the words are the question, unless they hold material of their own too.
         told, source = (told, f"{source}\n") if told else ([source], "")
-        source += "\n".join(pictures)
-    results = [m.text for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
+        source += "\n".join(p.material for p in pictures)
+    results = [m.content for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
     return Task("\n".join([source, *results]), "\n".join([*systems, *told]))
 
 

@@ -18,7 +18,7 @@ from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
 from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import sentences, up_to_last_stop, words
-from keyless.neutral import Message, Request, Tool, ToolCall
+from keyless.neutral import Message, Request, Shown, Tool, ToolCall
 
 ABOUT_THE_RESULTS = 0.5
 """Cosine similarity from which a sentence is taken to be about what tools returned."""
@@ -60,8 +60,8 @@ class Thinker:
         if results := tool_results(request.messages):
             return Thought(text=self._from_results(request, results, write))
         if pictures := pictures_of(request.messages):
-            # What was measured in the picture, in plain words: the language model would only make things up around it.
-            return Thought(text="\n".join(pictures))
+            # What was read and measured, in plain words: the language model would only make things up around it.
+            return Thought(text="\n".join(p.in_words for p in pictures))
         return Thought()
 
     def _pick(self, material: str, options: dict[str, str], task: Task, examples: list[tuple[str, str]]) -> str:
@@ -160,10 +160,10 @@ def wanted_schema(request: Request, task: Task) -> dict[str, Any] | None:
 
 def tool_results(messages: tuple[Message, ...]) -> list[str]:
     """What tools returned since the latest question."""
-    return [m.text for m in _this_turn(messages) if m.role == "tool"]
+    return [m.content for m in _this_turn(messages) if m.role == "tool"]
 
 
-def pictures_of(messages: tuple[Message, ...]) -> tuple[str, ...]:
+def pictures_of(messages: tuple[Message, ...]) -> tuple[Shown, ...]:
     """What the pictures of the latest question show."""
     return next((m.pictures for m in reversed(messages) if m.role == "user"), ())
 
