@@ -45,7 +45,9 @@ def file(data: bytes, media_type: str = "", param: str = "file") -> Attachment |
             return data.decode()
         except UnicodeDecodeError:
             pass
-    message = f"Unsupported file type{f' {kind}' * bool(kind)}: keyless reads PDF, PNG, JPEG, WebP and GIF files, and texts."
+    message = (
+        f"Unsupported file type{f' {kind}' * bool(kind)}: keyless reads PDF, PNG, JPEG, WebP and GIF files, and texts."
+    )
     raise BadRequest(message, kind="unsupported_file", param=param)
 
 

@@ -6,6 +6,7 @@ it ends with the file. ``python -m keyless.mind.pages`` is that process: it take
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
@@ -70,7 +71,9 @@ def _told(reader: subprocess.Popen[bytes], pdf: bytes) -> bytes:
 
 def main() -> None:
     """Write the pages of the PDF on standard input, or why there are none, as JSON."""
-    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
+    with contextlib.suppress(ValueError):
+        # macOS knows no such limit.
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, MAX_SECONDS))
     json.dump(_read(sys.stdin.buffer.read()), sys.stdout)
 

@@ -36,7 +36,7 @@ def opened(data: bytes, param: str = "image") -> Image.Image:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height > MAX_PIXELS:
             message = f"The image has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS} are read."
-            raise BadRequest(message, param=param)
+            raise BadRequest(message, kind="invalid_image", param=param)
         picture.load()
     except BadRequest:
         raise

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Size = tuple[int, int]
-Place = tuple[int, int, str]
 
 LETTER = """Dear Ms Keller,
 
@@ -158,7 +156,9 @@ def sheet(
     return picture
 
 
-def placed(size: Size, pieces: list[tuple[int, int, int, str]], ink: str = "black", paper: str = "white") -> Image.Image:
+def placed(
+    size: Size, pieces: list[tuple[int, int, int, str]], ink: str = "black", paper: str = "white"
+) -> Image.Image:
     """Pieces of text at (x, y), each with its size in pixels."""
     picture = Image.new("RGB", size, paper)
     pen = ImageDraw.Draw(picture)
@@ -232,9 +232,8 @@ def joined(*files: bytes) -> bytes:
 
 
 def _receipt() -> bytes:
-    lines = [line for line in RECEIPT.splitlines()]
     pieces = []
-    for number, line in enumerate(lines):
+    for number, line in enumerate(RECEIPT.splitlines()):
         y = 40 + number * 44
         head, _, price = line.rpartition(" ")
         if "." in price and number > 2:
@@ -245,7 +244,11 @@ def _receipt() -> bytes:
 
 
 def _invoice() -> Page:
-    rows = [("Desk lamp", "2", "49.90", "99.80"), ("Walnut shelf", "1", "129.00", "129.00"), ("Delivery", "1", "12.50", "12.50")]
+    rows = [
+        ("Desk lamp", "2", "49.90", "99.80"),
+        ("Walnut shelf", "1", "129.00", "129.00"),
+        ("Delivery", "1", "12.50", "12.50"),
+    ]
     pieces = [
         (80, 60, 52, "INVOICE"),
         (80, 150, 28, "Invoice number: INV-20418"),
@@ -280,7 +283,11 @@ def _table() -> Page:
     xs = (60, 300, 480, 660, 840)
     picture = placed(
         (1040, 400),
-        [(x + 15, 42 + 64 * number, 28, cell) for number, row in enumerate(rows) for cell, x in zip(row, xs, strict=True)],
+        [
+            (x + 15, 42 + 64 * number, 28, cell)
+            for number, row in enumerate(rows)
+            for cell, x in zip(row, xs, strict=True)
+        ],
     )
     pen = ImageDraw.Draw(picture)
     for number in range(len(rows) + 1):
@@ -331,16 +338,29 @@ def _ticket() -> Page:
 def _label() -> Page:
     lines = ["HONEY", "from the hills of Samos", "Net weight 450 g", "Best before 11/2026", "Lot L2207"]
     sizes = [84, 34, 34, 34, 34]
-    pieces = [(60, 40 + (0 if n == 0 else 80 + 60 * n), size, line) for n, (line, size) in enumerate(zip(lines, sizes, strict=True))]
+    pieces = [
+        (60, 40 + (0 if n == 0 else 80 + 60 * n), size, line)
+        for n, (line, size) in enumerate(zip(lines, sizes, strict=True))
+    ]
     return Page("label", png(placed((640, 460), pieces, ink="#3b2206", paper="#f3d27a")), "\n".join(lines))
 
 
 def _form() -> Page:
-    fields = [("Name", "Tomasz Nowak"), ("Date of birth", "17.08.1986"), ("Street", "Lindenweg 4"), ("City", "Graz"), ("Phone", "0316 82 40 55")]
+    fields = [
+        ("Name", "Tomasz Nowak"),
+        ("Date of birth", "17.08.1986"),
+        ("Street", "Lindenweg 4"),
+        ("City", "Graz"),
+        ("Phone", "0316 82 40 55"),
+    ]
     picture = placed(
         (900, 520),
         [(60, 40, 40, "Registration form")]
-        + [piece for n, (name, value) in enumerate(fields) for piece in ((60, 130 + 72 * n, 28, name), (340, 130 + 72 * n, 28, value))],
+        + [
+            piece
+            for n, (name, value) in enumerate(fields)
+            for piece in ((60, 130 + 72 * n, 28, name), (340, 130 + 72 * n, 28, value))
+        ],
     )
     pen = ImageDraw.Draw(picture)
     for number in range(len(fields)):
@@ -355,7 +375,7 @@ def pages() -> tuple[Page, ...]:
     other_way = sheet(REPORT, (1240, 600), font(34)).rotate(-1.2, Image.Resampling.BICUBIC, fillcolor="white")
     blurred = sheet(LETTER, (1240, 1000), serif(32)).filter(ImageFilter.GaussianBlur(0.8))
     title = placed((1400, 700), [(70, 120, 170, "Summer Sale"), (70, 380, 120, "starts on 1 July")], ink="#8a1c1c")
-    made: list[Page | tuple[str, Callable[[], bytes], str]] = [
+    return (
         Page("receipt", _receipt(), RECEIPT),
         _invoice(),
         Page("letter", png(sheet(LETTER, (1240, 1000), serif(34))), LETTER),
@@ -376,8 +396,7 @@ def pages() -> tuple[Page, ...]:
         Page("large title", png(title), "Summer Sale\nstarts on 1 July"),
         Page("numbers", png(sheet(NUMBERS, (700, 420), font(40))), NUMBERS),
         Page("code", png(sheet(CODE, (820, 420), mono(22), at=(30, 30))), CODE),
-    ]
-    return tuple(page for page in made if isinstance(page, Page))
+    )
 
 
 def right(read: str, text: str) -> float:
