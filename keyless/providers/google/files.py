@@ -62,7 +62,7 @@ def reader(request: Request) -> Find:
 
     def read(uri: str) -> bytes:
         if "files/" not in uri or uri.startswith("gs://"):
-            message = f"Unsupported file URI: {uri}. keyless opens the files that were uploaded to it."
+            message = f"Unsupported file URI: {uri}. Send it as inlineData, or upload it to keyless first."
             raise BadRequest(message, param="fileData")
         name = uri.rpartition("files/")[2]
         return context.files(request).read(find(request, name).id)
