@@ -98,13 +98,15 @@ def qualities(client: httpx.Client) -> None:
     for title, data in (("quality", quality.DATA), ("quality, held out", quality.HELD_OUT)):
         scores = quality.classification(client, data)
         total = quality.total_of(scores, "classification")
-        found = (
+        found = [
             *scores,
             total,
             *quality.choices(client, data),
             quality.fields(client, data),
             quality.tools(client, data),
-        )
+        ]
+        if data == quality.DATA:
+            found.append(quality.pages(client))
         for score in found:
             say(f"{title}: {score.name}: {score.right} of {score.total} = {score.share:.1%}")
             for wrong in score.wrong if "-v" in sys.argv else ():

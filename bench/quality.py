@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import importlib.util
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ class Score:
         return self.right / self.total
 
 
-def _chat(client: httpx.Client, messages: list[dict[str, str]], **more: Any) -> dict[str, Any]:
+def _chat(client: httpx.Client, messages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     reply = client.post(
         "/openai/v1/chat/completions",
         json={"model": "gpt-4o-mini", "messages": messages, **more},
@@ -125,6 +128,40 @@ def choices(client: httpx.Client, data: Path = DATA) -> list[Score]:
         Score("one of a few words", len(prompts["choices"]) - len(labels), len(prompts["choices"]), tuple(labels)),
         Score("open prompts", len(prompts["open"]) - len(prose), len(prompts["open"]), tuple(prose)),
     ]
+
+
+def pages(client: httpx.Client) -> Score:
+    """Characters read right on the twenty pages that ``tests/keyless/pages.py`` draws, among all that are on them."""
+    drawn = _pages()
+    right = total = 0
+    wrong = []
+    for page in drawn.pages():
+        read = _read_off(client, page.data, is_pdf=page.is_pdf)
+        share = drawn.right(read, page.text)
+        size = len(page.text)
+        right, total = right + round(share * size), total + size
+        if share < 1:
+            wrong.append(f"{page.name}: {share:.3f}")
+    return Score("pages", right, total, tuple(wrong))
+
+
+def _pages() -> Any:
+    spec = importlib.util.spec_from_file_location("pages", DATA.parent / "pages.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _read_off(client: httpx.Client, data: bytes, *, is_pdf: bool) -> str:
+    """What the answer quotes of a picture or a PDF."""
+    sent = f"data:application/pdf;base64,{base64.b64encode(data).decode()}"
+    part: dict[str, Any] = {"type": "file", "file": {"filename": "page.pdf", "file_data": sent}}
+    if not is_pdf:
+        part = {"type": "image_url", "image_url": {"url": sent.replace("application/pdf", "image/png", 1)}}
+    words = {"type": "text", "text": "What is written here?"}
+    answer = _chat(client, [{"role": "user", "content": [words, part]}])["content"]
+    return answer.partition('reads: "')[2].removesuffix('".')
 
 
 def total_of(scores: list[Score], name: str) -> Score:

@@ -19,19 +19,50 @@ class ToolCall:
 
 
 @dataclass(frozen=True)
+class Attachment:
+    """A picture or a PDF beside a message's words, as it came. ``param`` names it in an error."""
+
+    data: bytes = field(repr=False)
+    kind: Literal["image", "pdf"] = "image"
+    param: str = "image"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What an attachment shows: the ``text`` that is written in it, if any, and what can be measured in it, in words."""
+
+    description: str
+    text: str = ""
+
+    @property
+    def material(self) -> str:
+        """What there is to work on: the text; of a picture without one its description."""
+        return self.text or self.description
+
+    @property
+    def in_words(self) -> str:
+        """Description and text."""
+        return f'{self.description} The text in it reads: "{self.text}".' if self.text else self.description
+
+
+@dataclass(frozen=True)
 class Message:
-    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text; ``pictures`` are described in words."""
+    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text.
+
+    ``attachments`` are what has not been looked at yet; ``pictures`` what those show that have.
+    """
 
     role: Role
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[Shown, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
 
     @property
     def content(self) -> str:
         """All that the turn says, with what its pictures show below."""
-        return "\n".join([self.text, *self.pictures]) if self.pictures else self.text
+        return "\n".join([self.text, *(p.in_words for p in self.pictures)]) if self.pictures else self.text
 
 
 @dataclass(frozen=True)
@@ -63,6 +94,11 @@ class Request:
     stop: tuple[str, ...] = ()
     frequency_penalty: float | None = None
     presence_penalty: float | None = None
+
+    @property
+    def unseen(self) -> bool:
+        """Whether a message has attachments that nobody has looked at."""
+        return any(m.attachments for m in self.messages)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from starlette.requests import Request
 
@@ -14,6 +15,12 @@ from keyless.http.prompt_cache import NOT_CACHED, Block, Breakpoint, Cached
 from keyless.mind.text import pieces
 from keyless.neutral import ContextOverflow, Done, Event, Reply, Started, TextDelta, Usage
 from keyless.neutral import Request as NeutralRequest
+
+
+async def understood(request: Request, make: Callable[..., NeutralRequest], *body: Any) -> NeutralRequest:
+    """What ``make`` makes of ``body``, its pictures and PDFs read. Raises ``BadRequest`` for what cannot be read."""
+    neutral = await asyncio.to_thread(make, *body)
+    return await while_connected(request, answerer(request).seen(neutral)) if neutral.unseen else neutral
 
 
 async def reply(request: Request, neutral: NeutralRequest) -> Reply:

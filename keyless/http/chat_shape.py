@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from keyless.http import bodies
-from keyless.mind import pictures
-from keyless.neutral import Tool
+from keyless.http import attachments, bodies
+from keyless.neutral import Attachment, Tool
 
 
 class FunctionCall(bodies.Loose):
@@ -26,10 +25,19 @@ class ImageUrl(bodies.Loose):
     url: str
 
 
-class Part(bodies.Loose):
+class FilePart(bodies.Loose):
+    file_data: str | None = None
+    file_id: str | None = None
+
+
+class Part(FilePart):
+    """OpenAI's parts: in chats a file is an object of its own, in responses its fields are the part's."""
+
     type: str
     text: str | None = None
     image_url: ImageUrl | str | None = None
+    file: FilePart | None = None
+    file_url: str | None = None
 
 
 class Function(bodies.Loose):
@@ -61,18 +69,30 @@ def parse_arguments(raw: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"input": value}
 
 
-def text_of(content: str | list[Part] | None) -> str:
-    if isinstance(content, list):
-        return "\n".join(part.text or f"[{part.type}]" for part in content if part.image_url is None)
-    return content or ""
+def content_of(
+    content: str | list[Part] | None, find: attachments.Find = attachments.no_files
+) -> tuple[str, tuple[Attachment, ...]]:
+    """The words of a message, texts that were sent as files among them, and its pictures and PDFs.
 
-
-def pictures_of(content: str | list[Part] | None) -> tuple[str, ...]:
-    """What the images in ``content`` show. Raises ``BadRequest`` for one that cannot be read."""
+    ``find`` gives the files that were uploaded. Raises ``BadRequest`` for what cannot be read.
+    """
     if not isinstance(content, list):
-        return ()
-    urls = [p.image_url if isinstance(p.image_url, str) else p.image_url.url for p in content if p.image_url]
-    return tuple(pictures.describe(bodies.from_base64(url, "image_url"), "image_url") for url in urls)
+        return content or "", ()
+    texts, rest = attachments.sorted_out([_sent(part, find) for part in content])
+    return "\n".join(texts), rest
+
+
+def _sent(part: Part, find: attachments.Find) -> Attachment | str:
+    if part.image_url:
+        return attachments.image(part.image_url if isinstance(part.image_url, str) else part.image_url.url, "image_url")
+    file = part.file or part
+    if file.file_data:
+        return attachments.sent_file(file.file_data, param="file_data")
+    if file.file_id:
+        return attachments.file(find(file.file_id), param="file_id")
+    if part.file_url:
+        return attachments.sent_file(part.file_url, param="file_url")
+    return part.text or f"[{part.type}]"
 
 
 def tools_of(tools: list[FunctionTool] | None) -> tuple[Tool, ...]:

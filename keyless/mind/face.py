@@ -14,10 +14,12 @@ import numpy as np
 from keyless.mind import embedder, engine, moderation
 from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine, Sampling, refuse_megabytes
+from keyless.mind.seeing import Eyes
 from keyless.mind.text import pieces
 from keyless.mind.weights import SLOTS
 from keyless.mind.workers import Desk, Workers
 from keyless.neutral import (
+    Attachment,
     BadRequest,
     Done,
     Event,
@@ -25,6 +27,7 @@ from keyless.neutral import (
     Message,
     Reply,
     Request,
+    Shown,
     Started,
     TextDelta,
     ToolCall,
@@ -51,6 +54,7 @@ class Face(ABC):
     def __init__(self, language: Engine, embeddings: Embedder) -> None:
         self._engine = language
         self._embedder = embeddings
+        self._eyes = Eyes()
         self._workers = Workers(SLOTS)
         # Apart, because a bulk of texts keeps a thread for seconds and nobody's decision shall wait for that.
         self._bulk = Workers(SLOTS)
@@ -65,6 +69,19 @@ class Face(ABC):
     def status(self) -> dict[str, Any]:
         """How many requests decode, how many wait, and how many can decode at once."""
         return {"slots": SLOTS, "busy": self._engine.busy, "waiting": self._engine.waiting}
+
+    # --- attachments ------------------------------------------------------------------------------
+
+    async def seen(self, request: Request) -> Request:
+        """``request`` with what its pictures and PDFs show in their place; it is answered only so.
+
+        Raises ``BadRequest`` for one that cannot be read.
+        """
+        return await self._bulk.run(lambda desk: self._eyes.seen(request))
+
+    async def look(self, attachments: list[Attachment]) -> list[Shown]:
+        """What each of ``attachments`` shows. Raises ``BadRequest`` for one that cannot be read."""
+        return await self._bulk.run(lambda desk: [self._eyes.look(a) for a in attachments])
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -222,6 +239,8 @@ async def gathered(events: AsyncIterator[Event]) -> Reply:
 
 def check_request(request: Request, limit: int = engine.CONTEXT_TOKENS) -> None:
     """Raises ``BadRequest`` for a request that cannot be answered, and for one of megabytes."""
+    if request.unseen:
+        raise ValueError("attachments are looked at first: see Face.seen")
     if not request.messages:
         raise BadRequest("messages: at least one message is required", param="messages")
     # Before anything reads the text: patterns over megabytes would hold up every other client.
@@ -238,7 +257,7 @@ def plain_chat(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     chat: list[dict[str, str]] = []
     for message in messages:
         if message.role == "tool":
-            chat.append({"role": "user", "content": f"Result: {message.text}"})
+            chat.append({"role": "user", "content": f"Result: {message.content}"})
         elif message.tool_calls:
             asked = "; ".join(f"{c.name}({json.dumps(c.arguments)})" for c in message.tool_calls)
             chat.append({"role": "assistant", "content": f"{message.text}{asked}"})

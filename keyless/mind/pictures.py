@@ -36,7 +36,7 @@ def opened(data: bytes, param: str = "image") -> Image.Image:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height > MAX_PIXELS:
             message = f"The image has {picture.width}x{picture.height} pixels; at most {MAX_PIXELS} are read."
-            raise BadRequest(message, param=param)
+            raise BadRequest(message, kind="invalid_image", param=param)
         picture.load()
     except BadRequest:
         raise
@@ -48,11 +48,15 @@ def opened(data: bytes, param: str = "image") -> Image.Image:
     return picture
 
 
-def describe(data: bytes, param: str = "image") -> str:
-    """What can be measured in a picture, in plain sentences. Raises ``BadRequest``."""
-    picture = opened(data, param)
+def upright(picture: Image.Image) -> Image.Image:
+    """``picture`` as its EXIF data says that it is held."""
+    return ImageOps.exif_transpose(picture)
+
+
+def describe(picture: Image.Image) -> str:
+    """What can be measured in a picture, in plain sentences, and the text that keyless itself drew into it."""
     width, height = picture.size
-    small = ImageOps.exif_transpose(picture).convert("RGBA").resize((48, 48), Image.Resampling.BOX)
+    small = upright(picture).convert("RGBA").resize((48, 48), Image.Resampling.BOX)
     seen: dict[str, int] = {}
     light = 0.0
     solid = 0
@@ -89,7 +93,7 @@ def _nearest(colour: tuple[int, int, int]) -> str:
 
 
 def written_in(picture: Image.Image) -> str:
-    """The text that keyless itself drew into the picture; it is kept beside the pixels, nothing is recognised."""
+    """The text that keyless itself drew into the picture: it is kept beside the pixels."""
     return str(picture.info.get(_TEXT_KEY) or picture.getexif().get(_EXIF_DESCRIPTION, ""))[:2000]
 
 

@@ -48,20 +48,23 @@ def understand(messages: tuple[Message, ...]) -> Task:
     commands; the results of tools called since then belong to it too.
     """
     systems = [m.text for m in messages if m.role == "system"]
-    asked = [i for i, m in enumerate(messages) if m.role == "user" and m.text.strip()]
+    asked = [i for i, m in enumerate(messages) if m.role == "user" and (m.text.strip() or m.pictures)]
     real = [i for i in asked if not _RETRY.search(messages[i].text)] or asked
     if not real:
         return Task("", "\n".join(systems))
-    source, told = _split(messages[real[-1]].text)
-    if pictures := messages[real[-1]].pictures:
+    pictures = messages[real[-1]].pictures
+    source, told = _split(messages[real[-1]].text, alone=not pictures)
+    if pictures:
         # With a picture the words are the question, unless they hold material of their own too.
-        told, source = (told, f"{source}\n") if told else ([source], "")
-        source += "\n".join(pictures)
-    results = [m.text for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
+        source = f"{source}\n" if told else ""
+        told = [messages[real[-1]].text]
+        source += "\n".join(p.material for p in pictures)
+    results = [m.content for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
     return Task("\n".join([source, *results]), "\n".join([*systems, *told]))
 
 
-def _split(text: str) -> tuple[str, list[str]]:
+def _split(text: str, *, alone: bool) -> tuple[str, list[str]]:
+    """``alone``: there is nothing but ``text`` that could be the material."""
     blocks, around = _blocks(text)
     if any(blocks):
         return "\n".join(blocks), [around]
@@ -78,7 +81,7 @@ def _split(text: str) -> tuple[str, list[str]]:
     told, material = [], []
     for piece in sentences(text):
         (told if _INSTRUCTION.match(piece) or piece.endswith(":") else material).append(piece)
-    if not material:
+    if not material and alone:
         # "Classify this ticket: the printer is on fire" on one line.
         head, _, tail = text.partition(": ")
         return (tail, [head]) if _INSTRUCTION.match(head) and len(tail.split()) > 1 else (text, [])

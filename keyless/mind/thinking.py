@@ -18,7 +18,7 @@ from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
 from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import sentences, up_to_last_stop, words
-from keyless.neutral import Message, Request, Tool, ToolCall
+from keyless.neutral import Message, Request, Shown, Tool, ToolCall
 
 ABOUT_THE_RESULTS = 0.5
 """Cosine similarity from which a sentence is taken to be about what tools returned."""
@@ -54,14 +54,16 @@ class Thinker:
         if (schema := wanted_schema(request, task)) is not None:
             value = self._filler(task, write).fill(schema or {"type": "object"})
             return Thought(text=json.dumps(value, ensure_ascii=False), is_json=True)
-        if options := closed_choice(task):
+        pictures = pictures_of(request.messages)
+        # What is written in a picture asks for nothing.
+        if options := closed_choice(Task("", task.instructions) if pictures else task):
             material = task.source if len(task.source.split()) > len(options) else f"{task.source} {task.instructions}"
             return Thought(text=self._pick(material, options, task, _worked_examples(request.messages, options)))
         if results := tool_results(request.messages):
             return Thought(text=self._from_results(request, results, write))
-        if pictures := pictures_of(request.messages):
-            # What was measured in the picture, in plain words: the language model would only make things up around it.
-            return Thought(text="\n".join(pictures))
+        if pictures:
+            # What was read and measured, in plain words: the language model would only make things up around it.
+            return Thought(text="\n".join(p.in_words for p in pictures))
         return Thought()
 
     def _pick(self, material: str, options: dict[str, str], task: Task, examples: list[tuple[str, str]]) -> str:
@@ -102,6 +104,8 @@ class Thinker:
         answering = [t for t in request.tools if _ANSWER_TOOL.search(f"{t.name} {t.description}")]
         working = [t for t in request.tools if t not in answering]
         question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
+        # What the call is about may stand in a picture.
+        whole = "\n".join([question, *(p.material for p in pictures_of(request.messages))])
         calls: list[ToolCall] = []
         used = {name for name, _ in called}
         must = request.tool_choice == "required" and not answering and not called
@@ -111,7 +115,7 @@ class Thinker:
             if tool is None and part is not question:
                 continue
             if tool is not None:
-                call = self._call(tool, Task(part, task.instructions), None, whole=question)
+                call = self._call(tool, Task(part, task.instructions), None, whole=whole)
                 if (call.name, json.dumps(call.arguments, sort_keys=True)) not in called:
                     calls.append(call)
                     used.add(call.name)
@@ -160,10 +164,10 @@ def wanted_schema(request: Request, task: Task) -> dict[str, Any] | None:
 
 def tool_results(messages: tuple[Message, ...]) -> list[str]:
     """What tools returned since the latest question."""
-    return [m.text for m in _this_turn(messages) if m.role == "tool"]
+    return [m.content for m in _this_turn(messages) if m.role == "tool"]
 
 
-def pictures_of(messages: tuple[Message, ...]) -> tuple[str, ...]:
+def pictures_of(messages: tuple[Message, ...]) -> tuple[Shown, ...]:
     """What the pictures of the latest question show."""
     return next((m.pictures for m in reversed(messages) if m.role == "user"), ())
 

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from keyless.http import bodies
+from keyless.http import attachments, bodies
 from keyless.http.prompt_cache import NOT_CACHED, Cached
 from keyless.http.prompt_cache import Block as CacheBlock
 from keyless.http.stamps import new_id
-from keyless.mind import pictures
-from keyless.neutral import Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
+from keyless.neutral import Attachment, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
 
 
@@ -25,8 +24,11 @@ class CacheControl(bodies.Loose):
 
 class Source(bodies.Loose):
     type: str
+    media_type: str = ""
     data: str | None = None
     url: str | None = None
+    file_id: str = ""
+    content: str | list[dict[str, Any]] | None = None
 
 
 class Block(bodies.Loose):
@@ -89,45 +91,61 @@ class MessagesRequest(Prompt):
     stream: bool | None = False
 
 
-def _text(blocks: str | list[Block] | list[dict[str, Any]] | None) -> str:
+def _text(blocks: str | list[Block] | None) -> str:
     if isinstance(blocks, str) or blocks is None:
         return blocks or ""
-    pieces = []
+    shown = [b for b in blocks if b.type not in ("image", "document")]
+    return "\n".join(b.text if b.text is not None else f"[{b.type}]" for b in shown)
+
+
+def _content(blocks: str | list[Block] | list[dict[str, Any]] | None) -> tuple[str, tuple[Attachment, ...]]:
+    """The words, texts of documents among them, and the pictures and PDFs. Raises ``BadRequest``."""
+    if isinstance(blocks, str) or blocks is None:
+        return blocks or "", ()
+    sent: list[Attachment | str] = []
     for block in blocks:
-        kind, text = (block.get("type"), block.get("text")) if isinstance(block, dict) else (block.type, block.text)
-        if kind == "document" and not isinstance(block, dict) and block.source and block.source.type == "text":
-            text = block.source.data
-        if kind != "image":
-            pieces.append(text if text is not None else f"[{kind}]")
-    return "\n".join(pieces)
+        if isinstance(block, dict):
+            block = bodies.validated(block, Block)
+        if block.type in ("image", "document") and block.source is not None:
+            sent += _sent(block.type, block.source)
+        else:
+            sent.append(_text([block]) or f"[{block.type}]" * (block.text is None))
+    texts, rest = attachments.sorted_out(sent)
+    return "\n".join(texts), rest
 
 
-def _pictures(blocks: list[Block]) -> tuple[str, ...]:
-    return tuple(
-        pictures.describe(bodies.from_base64(b.source.data or b.source.url or "", "source"), "source")
-        for b in blocks
-        if b.type == "image" and b.source is not None
-    )
+def _sent(kind: str, source: Source) -> list[Attachment | str]:
+    if source.type == "file":
+        attachments.no_files(source.file_id)
+    if kind == "image":
+        return [attachments.image(source.data or source.url or "", "source")]
+    if source.type == "text":
+        return [source.data or ""]
+    if source.type == "content":
+        text, rest = _content(source.content)
+        return [text, *rest]
+    return [attachments.sent_file(source.data or source.url or "", source.media_type or "application/pdf", "source")]
 
 
 def _messages(message: InputMessage) -> list[Message]:
     if isinstance(message.content, str):
         return [Message(message.role, message.content)]
     # One turn of Anthropic's carries tool results beside the user's words; neutrally each is a turn.
-    turns = [
-        Message("tool", _text(b.content), tool_call_id=b.tool_use_id)
-        for b in message.content
-        if b.type == "tool_result"
-    ]
+    turns = []
+    for block in message.content:
+        if block.type == "tool_result":
+            text, returned = _content(block.content)
+            turns.append(Message("tool", text, tool_call_id=block.tool_use_id, attachments=returned))
     calls = tuple(ToolCall(b.id, b.name, b.input) for b in message.content if b.type == "tool_use")
     said = [b for b in message.content if b.type not in ("tool_result", "tool_use", "thinking", "redacted_thinking")]
     if said or calls:
-        turns.append(Message(message.role, _text(said), calls, pictures=_pictures(said)))
+        text, sent = _content(said)
+        turns.append(Message(message.role, text, calls, attachments=sent))
     return turns
 
 
 def to_neutral(body: Prompt) -> NeutralRequest:
-    """Raises ``BadRequest`` for a picture that cannot be read."""
+    """Raises ``BadRequest`` for a picture or a document that was not sent whole."""
     messages = [Message("system", _text(body.system))] if body.system else []
     for message in body.messages:
         messages += _messages(message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,7 +31,7 @@ MODELS = ("claude-opus-4-8", "claude-sonnet-5", "claude-sonnet-4-5", "claude-hai
 @adapter(DIALECT)
 async def create(request: Request) -> Response:
     body = await bodies.read(request, MessagesRequest)
-    neutral = await asyncio.to_thread(to_neutral, body)
+    neutral = await calls.understood(request, to_neutral, body)
     headers = {"request-id": new_id("req_")}
     if body.stream:
         events = await calls.events(request, neutral)
@@ -45,7 +44,7 @@ async def create(request: Request) -> Response:
 
 @adapter(DIALECT)
 async def count_tokens(request: Request) -> Response:
-    neutral = await asyncio.to_thread(to_neutral, await bodies.read(request, Prompt))
+    neutral = await calls.understood(request, to_neutral, await bodies.read(request, Prompt))
     return JSONResponse({"input_tokens": await calls.count(request, neutral)})
 
 

@@ -10,11 +10,22 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from keyless.http import bodies
+from keyless.http import attachments, bodies
 from keyless.http.prompt_cache import NOT_CACHED, Cached
 from keyless.http.prompt_cache import Block as CacheBlock
-from keyless.mind import pictures
-from keyless.neutral import BadRequest, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
+from keyless.neutral import (
+    Attachment,
+    BadRequest,
+    Done,
+    Event,
+    Message,
+    Reply,
+    Started,
+    TextDelta,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from keyless.neutral import Request as NeutralRequest
 
 
@@ -128,41 +139,42 @@ class ConverseRequest(bodies.Loose):
 
 
 def _text(blocks: list[Block]) -> str:
-    pieces = [b.text for b in blocks if b.text is not None]
-    pieces += [_document(b.document) for b in blocks if b.document is not None]
-    return "\n".join(pieces)
+    return "\n".join(b.text for b in blocks if b.text is not None)
 
 
-def _document(document: Document) -> str:
-    """A document's text; of a format that is not text only its name."""
+def _document(document: Document) -> Attachment | str:
+    """A text, a PDF, or of another format only the name. Raises ``BadRequest``."""
     if document.source.text is not None:
         return document.source.text
-    if document.format in ("txt", "md", "csv", "html") and document.source.bytes:
-        return bodies.from_base64(document.source.bytes, "document").decode("utf-8", "replace")
+    kind = {"pdf": "application/pdf", **dict.fromkeys(("txt", "md", "csv", "html"), "text/plain")}.get(document.format)
+    if kind and document.source.bytes:
+        return attachments.sent_file(document.source.bytes, kind, "document")
     return f"[document {document.name}]"
 
 
-def _result(result: ToolResult) -> str:
-    pieces = [c["text"] if isinstance(c.get("text"), str) else json.dumps(c.get("json", c)) for c in result.content]
-    return "\n".join(pieces)
+def _shown(blocks: list[Block]) -> list[Attachment | str]:
+    """Pictures and documents. Raises ``BadRequest``."""
+    images = [attachments.image(b.image.source.bytes or "") for b in blocks if b.image is not None]
+    return [*images, *(_document(b.document) for b in blocks if b.document is not None)]
+
+
+def _result(result: ToolResult) -> Message:
+    files = [c for c in result.content if "image" in c or "document" in c]
+    texts, sent = attachments.sorted_out(_shown([bodies.validated(c, Block) for c in files]))
+    rest = [c for c in result.content if c not in files]
+    said = [c["text"] if isinstance(c.get("text"), str) else json.dumps(c.get("json", c)) for c in rest]
+    return Message("tool", "\n".join([*said, *texts]), tool_call_id=result.toolUseId, attachments=sent)
 
 
 def _messages(message: ConverseMessage) -> list[Message]:
     # One turn carries tool results beside the user's words; neutrally each is a turn.
-    turns = [
-        Message("tool", _result(b.toolResult), tool_call_id=b.toolResult.toolUseId)
-        for b in message.content
-        if b.toolResult is not None
-    ]
+    turns = [_result(b.toolResult) for b in message.content if b.toolResult is not None]
     calls = tuple(ToolCall(b.toolUse.toolUseId, b.toolUse.name, b.toolUse.input) for b in message.content if b.toolUse)
     said = [b for b in message.content if b.text is not None or b.image is not None or b.document is not None]
     if said or calls:
-        shown = tuple(
-            pictures.describe(bodies.from_base64(b.image.source.bytes or "", "image"))
-            for b in said
-            if b.image is not None
-        )
-        turns.append(Message(message.role, _text(said), calls, pictures=shown))
+        texts, sent = attachments.sorted_out(_shown(said))
+        text = "\n".join([b.text for b in said if b.text is not None] + texts)
+        turns.append(Message(message.role, text, calls, attachments=sent))
     return turns
 
 

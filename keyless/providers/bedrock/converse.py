@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -44,7 +43,7 @@ async def converse(request: Request) -> Response:
     _note(request, False)
     body = await bodies.read(request, ConverseRequest)
     began = time.perf_counter()
-    neutral = await asyncio.to_thread(to_neutral, body)
+    neutral = await calls.understood(request, to_neutral, body)
     reply = await calls.reply(request, neutral)
     cached = await calls.cached(request, request.path_params["model"], cache_blocks(body), neutral)
     return JSONResponse(
@@ -62,7 +61,7 @@ async def converse(request: Request) -> Response:
 async def converse_stream(request: Request) -> Response:
     body = await bodies.read(request, ConverseRequest)
     _note(request, True)
-    neutral = await asyncio.to_thread(to_neutral, body)
+    neutral = await calls.understood(request, to_neutral, body)
     events = await calls.events(request, neutral)
     cached = await calls.cached(request, request.path_params["model"], cache_blocks(body), neutral)
 
@@ -77,7 +76,7 @@ async def converse_stream(request: Request) -> Response:
 async def count_tokens(request: Request) -> Response:
     body = await bodies.read(request, CountRequest)
     _note(request, False)
-    neutral = await asyncio.to_thread(to_neutral, body.input.converse)
+    neutral = await calls.understood(request, to_neutral, body.input.converse)
     return JSONResponse({"inputTokens": await calls.count(request, neutral)})
 
 

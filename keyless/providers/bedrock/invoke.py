@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -49,7 +48,7 @@ async def invoke(request: Request) -> Response:
     family = family_of(model)
     body = await bodies.read(request, family.body)
     context.entry(request).model = model
-    reply = await calls.reply(request, await asyncio.to_thread(family.neutral, body))
+    reply = await calls.reply(request, await calls.understood(request, family.neutral, body))
     return JSONResponse(family.whole(model, reply), headers=_headers(began, reply.usage))
 
 
@@ -75,7 +74,7 @@ async def invoke_stream(request: Request) -> Response:
     family = family_of(model)
     body = await bodies.read(request, family.body)
     context.entry(request).model, context.entry(request).stream = model, True
-    events = await calls.events(request, await asyncio.to_thread(family.neutral, body))
+    events = await calls.events(request, await calls.understood(request, family.neutral, body))
     usage = Usage(0, 0)
 
     async def watched() -> AsyncIterator[Event]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from starlette.routing import Route
 
 from keyless.http import bodies, calls
 from keyless.http.adapter import adapter
-from keyless.http.chat_shape import CalledTool, FunctionTool, Part, parse_arguments, pictures_of, text_of, tools_of
+from keyless.http.chat_shape import CalledTool, FunctionTool, Part, content_of, parse_arguments, tools_of
 from keyless.http.stamps import new_id
 from keyless.http.streams import sse
 from keyless.neutral import BadRequest, Done, Event, Message, Started, TextDelta, ToolCall, Usage
@@ -73,11 +72,13 @@ def _as_text(document: str | Document) -> str:
 def _message(message: ChatMessage) -> Message:
     content = message.content
     documents = [p.document for p in content if p.document] if isinstance(content, list) else []
-    text = "\n".join(map(_as_text, documents)) if documents else text_of(content)  # type: ignore[arg-type]
+    text, attachments = content_of(content)  # type: ignore[arg-type]
+    if documents:
+        text = "\n".join(map(_as_text, documents))
     calls = tuple(
         ToolCall(c.id, c.function.name, parse_arguments(c.function.arguments)) for c in message.tool_calls or ()
     )
-    return Message(message.role, text, calls, message.tool_call_id, pictures_of(content))  # type: ignore[arg-type]
+    return Message(message.role, text, calls, message.tool_call_id, attachments=attachments)  # type: ignore[arg-type]
 
 
 def to_neutral(body: ChatRequest) -> NeutralRequest:
@@ -119,7 +120,7 @@ def _call(call: ToolCall, arguments: str) -> dict[str, Any]:
 @adapter(DIALECT)
 async def chat(request: Request) -> Response:
     body = await bodies.read(request, ChatRequest)
-    neutral = await asyncio.to_thread(to_neutral, body)
+    neutral = await calls.understood(request, to_neutral, body)
     if body.stream:
         return sse(_events(await calls.events(request, neutral)))
     reply = await calls.reply(request, neutral)

@@ -11,11 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from keyless.http import bodies, context, embeddings
+from keyless.http import attachments, bodies, context, embeddings
 from keyless.http.adapter import adapter
 from keyless.http.chat_shape import ImageUrl
 from keyless.http.stamps import new_id
-from keyless.mind import pictures
 from keyless.neutral import BadRequest
 from keyless.providers.cohere.errors import DIALECT
 from keyless.providers.cohere.tokens import meta
@@ -57,30 +56,29 @@ class RerankRequest(bodies.Loose):
     max_tokens_per_doc: int | None = Field(None, ge=1)
 
 
-def _texts(body: EmbedRequest) -> list[str]:
-    """What is embedded: of an image its description. Raises ``BadRequest``."""
+async def _texts(request: Request, body: EmbedRequest) -> list[str]:
+    """What is embedded: of an image its description and the text in it. Raises ``BadRequest``."""
     given = [g for g in (body.texts, body.images, body.inputs) if g]
     if len(given) != 1:
         raise BadRequest("give one of texts, images and inputs, and at least one element in it", param="texts")
     if body.images:
-        return [_described(url) for url in body.images]
+        return await _described(request, body.images)
     if body.inputs:
-        return ["\n".join(_part(p) for p in i.content) for i in body.inputs]
+        images = [p.image_url.url for i in body.inputs for p in i.content if p.image_url]
+        shown = iter(await _described(request, images))
+        return ["\n".join(next(shown) if p.image_url else p.text or "" for p in i.content) for i in body.inputs]
     return [t or " " for t in body.texts or ()]
 
 
-def _described(url: str) -> str:
-    return pictures.describe(bodies.from_base64(url, "images"), "images")
-
-
-def _part(part: InputPart) -> str:
-    return _described(part.image_url.url) if part.image_url else part.text or ""
+async def _described(request: Request, urls: list[str]) -> list[str]:
+    sent = await asyncio.to_thread(lambda: [attachments.image(url, "images") for url in urls])
+    return [shown.in_words for shown in await context.answerer(request).look(sent)]
 
 
 @adapter(DIALECT)
 async def embed(request: Request) -> Response:
     body = await bodies.read(request, EmbedRequest)
-    texts = await asyncio.to_thread(_texts, body)
+    texts = await _texts(request, body)
     # Only `NONE` refuses what is too long for the model.
     most = context.answerer(request).embedding_tokens
     limit = most if body.truncate == "NONE" else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections import OrderedDict
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from keyless.http.adapter import adapter
 from keyless.http.prompt_cache import MIN_TOKENS
 from keyless.http.stamps import new_id, rfc3339
 from keyless.neutral import BadRequest
+from keyless.providers.google import files
 from keyless.providers.google.codec import Camel, Prompt, to_neutral
 from keyless.providers.google.errors import DIALECT
 
@@ -110,7 +110,7 @@ def _body(kept: CachedContent) -> dict[str, Any]:
 @adapter(DIALECT)
 async def create(request: Request) -> Response:
     body = await bodies.read(request, CacheRequest)
-    tokens = await calls.count(request, await asyncio.to_thread(to_neutral, body))
+    tokens = await calls.count(request, await calls.understood(request, to_neutral, body, files.reader(request)))
     if tokens < MIN_TOKENS:
         raise BadRequest(
             f"The cached content is of {tokens} tokens. The minimum token count to start caching is {MIN_TOKENS}."

@@ -13,9 +13,9 @@ from pydantic.alias_generators import to_camel
 from starlette.requests import Request
 from starlette.routing import Route
 
-from keyless.http import bodies, context
-from keyless.mind import pictures
-from keyless.neutral import BadRequest, Message, Tool, ToolCall
+from keyless.http import attachments, bodies, context
+from keyless.http.attachments import Find
+from keyless.neutral import Attachment, BadRequest, Message, Tool, ToolCall
 from keyless.neutral import Request as NeutralRequest
 
 MODELS_AT = (
@@ -155,11 +155,9 @@ def _text(content: Content | None) -> str:
     return "\n".join(p.text for p in parts if p.text is not None and not p.thought)
 
 
-def _messages(content: Content) -> list[Message]:
+def _messages(content: Content, find: Find) -> list[Message]:
     # One turn may carry results of functions beside words; neutrally each is a turn.
     parts = content.parts or []
-    if any(p.file_data for p in parts):
-        raise BadRequest("keyless opens no files: send them as inlineData.", param="fileData")
     turns = [
         Message("tool", _result(p.function_response.response), tool_call_id=p.function_response.id or "")
         for p in parts
@@ -168,21 +166,19 @@ def _messages(content: Content) -> list[Message]:
     calls = tuple(
         ToolCall(p.function_call.id or "", p.function_call.name, p.function_call.args) for p in parts if p.function_call
     )
-    shown = [p.inline_data for p in parts if p.inline_data is not None]
-    images = tuple(
-        pictures.describe(bodies.from_base64(_standard(b.data), "inlineData"), "inlineData")
-        for b in shown
-        if b.mime_type.startswith("image/")
-    )
-    text = _text(content)
-    text += "".join(
-        "\n" + bodies.from_base64(_standard(b.data), "inlineData").decode("utf-8", "replace")
-        for b in shown
-        if b.mime_type.startswith("text/")
-    )
-    if text or calls or images:
-        turns.append(Message("assistant" if content.role == "model" else "user", text, calls, pictures=images))
+    texts, sent = attachments.sorted_out([_sent(p, find) for p in parts if p.inline_data or p.file_data])
+    text = "\n".join(filter(None, [_text(content), *texts]))
+    if text or calls or sent:
+        turns.append(Message("assistant" if content.role == "model" else "user", text, calls, attachments=sent))
     return turns
+
+
+def _sent(part: Part, find: Find) -> Attachment | str:
+    if part.inline_data is not None:
+        blob = part.inline_data
+        return attachments.sent_file(_standard(blob.data), blob.mime_type, "inlineData")
+    assert part.file_data is not None
+    return attachments.file(find(part.file_data.file_uri), part.file_data.mime_type or "", "fileData")
 
 
 def _result(response: dict[str, Any]) -> str:
@@ -196,11 +192,11 @@ def _standard(data: str) -> str:
     return data.replace("-", "+").replace("_", "/")
 
 
-def to_neutral(body: Prompt) -> NeutralRequest:
-    """Raises ``BadRequest`` for what cannot be read."""
+def to_neutral(body: Prompt, find: Find) -> NeutralRequest:
+    """``find`` gives the files that were uploaded, by address. Raises ``BadRequest`` for what cannot be read."""
     messages = [Message("system", _text(body.system_instruction))] if body.system_instruction else []
     for content in body.contents:
-        messages += _messages(content)
+        messages += _messages(content, find)
     if not any(m.role != "system" for m in messages):
         raise BadRequest("contents is not specified or has no parts.", param="contents")
     config = body.generation_config or GenerationConfig()

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from keyless.http import bodies, context
 from keyless.http.adapter import adapter
+from keyless.http.attachments import Find
 from keyless.http.stamps import new_id, rfc3339
 from keyless.http.store import Stored
 from keyless.neutral import BadRequest
@@ -54,6 +55,19 @@ def find(request: Request, name: str) -> Stored:
     if stored is None or stored.purpose != PURPOSE:
         raise BadRequest(f"You do not have permission to access the File {name} or it may not exist.", status=404)
     return stored
+
+
+def reader(request: Request) -> Find:
+    """What gives the content of the file at an address. Raises ``BadRequest`` for one that was not sent here."""
+
+    def read(uri: str) -> bytes:
+        if "files/" not in uri or uri.startswith("gs://"):
+            message = f"Unsupported file URI: {uri}. Send it as inlineData, or upload it to keyless first."
+            raise BadRequest(message, param="fileData")
+        name = uri.rpartition("files/")[2]
+        return context.files(request).read(find(request, name).id)
+
+    return read
 
 
 def file_body(request: Request, stored: Stored) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -18,7 +17,7 @@ from keyless.http.adapter import adapter
 from keyless.http.stamps import new_id, rfc3339
 from keyless.http.streams import sse
 from keyless.neutral import BadRequest, Done, Event, Reply, Started, TextDelta, ToolCall, Usage
-from keyless.providers.google import caches
+from keyless.providers.google import caches, files
 from keyless.providers.google.codec import MODELS_AT, Prompt, model_routes, note, to_neutral
 from keyless.providers.google.errors import DIALECT
 
@@ -77,7 +76,7 @@ def _head(request: Request) -> dict[str, Any]:
 async def generate(request: Request) -> Response:
     body, cached = caches.expanded(request, await bodies.read(request, GenerateRequest))
     note(request)
-    neutral = await asyncio.to_thread(to_neutral, body)
+    neutral = await calls.understood(request, to_neutral, body, files.reader(request))
     count = (body.generation_config.candidate_count if body.generation_config else None) or 1
     # Further candidates differ as sampled ones do: each has a seed of its own.
     asked = [replace(neutral, seed=(neutral.seed or 0) + i) if i else neutral for i in range(count)]
@@ -100,7 +99,8 @@ def _parts(reply: Reply) -> list[dict[str, Any]]:
 async def stream(request: Request) -> Response:
     body, cached = caches.expanded(request, await bodies.read(request, GenerateRequest))
     note(request, stream=True)
-    events = await calls.events(request, await asyncio.to_thread(to_neutral, body))
+    neutral = await calls.understood(request, to_neutral, body, files.reader(request))
+    events = await calls.events(request, neutral)
     chunks = _chunks(events, _head(request), cached)
     if request.query_params.get("alt") == "sse":
         return sse(f"data: {json.dumps(chunk)}\r\n\r\n" async for chunk in chunks)
@@ -138,7 +138,8 @@ async def _chunks(events: AsyncIterator[Event], head: dict[str, Any], cached: in
 async def count_tokens(request: Request) -> Response:
     body = await bodies.read(request, CountRequest)
     note(request)
-    neutral = await asyncio.to_thread(to_neutral, body.generate_content_request or body)
+    asked = body.generate_content_request or body
+    neutral = await calls.understood(request, to_neutral, asked, files.reader(request))
     tokens = await calls.count(request, neutral)
     return JSONResponse({"totalTokens": tokens, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": tokens}]})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,11 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from keyless.http import bodies, calls, embeddings
+from keyless.http import attachments, bodies, calls, embeddings
 from keyless.http.adapter import adapter
 from keyless.http.stamps import rfc3339
-from keyless.mind import pictures
-from keyless.neutral import Done, Event, Message, Started, TextDelta, Tool, ToolCall, Usage
+from keyless.neutral import Attachment, Done, Event, Message, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
 from keyless.providers.ollama.errors import DIALECT
 
@@ -99,11 +97,11 @@ def _neutral(
 
 def _message(message: ChatMessage) -> Message:
     calls = tuple(ToolCall("", c.function.name, c.function.arguments) for c in message.tool_calls or ())
-    return Message(message.role, message.content or "", calls, pictures=_pictures(message.images))
+    return Message(message.role, message.content or "", calls, attachments=_pictures(message.images))
 
 
-def _pictures(images: list[str] | None) -> tuple[str, ...]:
-    return tuple(pictures.describe(bodies.from_base64(i, "images"), "images") for i in images or ())
+def _pictures(images: list[str] | None) -> tuple[Attachment, ...]:
+    return tuple(attachments.image(i, "images") for i in images or ())
 
 
 def _ending(finish: str, usage: Usage, began: int) -> dict[str, Any]:
@@ -166,8 +164,11 @@ async def chat(request: Request) -> Response:
     tools = tuple(
         Tool(f.name, f.description or "", f.parameters or {"type": "object", "properties": {}}) for f in functions
     )
-    messages = await asyncio.to_thread(lambda: tuple(map(_message, body.messages)))
-    neutral = _neutral(messages, tools, body.format, body.options)
+
+    def make() -> NeutralRequest:
+        return _neutral(tuple(map(_message, body.messages)), tools, body.format, body.options)
+
+    neutral = await calls.understood(request, make)
     return await _respond(request, body.model, neutral, body.stream is not False, _as_message)
 
 
@@ -175,8 +176,12 @@ async def chat(request: Request) -> Response:
 async def generate(request: Request) -> Response:
     body = await bodies.read(request, GenerateRequest)
     system = (Message("system", body.system),) if body.system else ()
-    asked = Message("user", body.prompt, pictures=await asyncio.to_thread(_pictures, body.images))
-    neutral = _neutral((*system, asked), (), body.format, body.options)
+
+    def make() -> NeutralRequest:
+        asked = Message("user", body.prompt, attachments=_pictures(body.images))
+        return _neutral((*system, asked), (), body.format, body.options)
+
+    neutral = await calls.understood(request, make)
     return await _respond(request, body.model, neutral, body.stream is not False, _as_response)
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from keyless.http import bodies
 from keyless.http.adapter import adapter
-from keyless.providers.openai import codec
+from keyless.providers.openai import codec, files
 from keyless.providers.openai.errors import DIALECT
 
 MODELS = (
@@ -28,7 +28,8 @@ MODELS = (
 
 @adapter(DIALECT)
 async def create(request: Request) -> Response:
-    return await codec.answered(request, await bodies.read(request, codec.ChatRequest))
+    body = await bodies.read(request, codec.ChatRequest)
+    return await codec.answered(request, body, files.reader(request))
 
 
 def _model(name: str) -> dict[str, Any]:

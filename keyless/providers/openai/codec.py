@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -14,14 +13,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from keyless.http import bodies, calls
+from keyless.http.attachments import Find, no_files
 from keyless.http.chat_shape import (
     CalledTool,
     FunctionTool,
     NamedTool,
     Part,
+    content_of,
     parse_arguments,
-    pictures_of,
-    text_of,
     tools_of,
 )
 from keyless.http.stamps import new_id
@@ -71,16 +70,20 @@ class ChatRequest(bodies.Loose):
     response_format: ResponseFormat | None = None
 
 
-def _message(message: ChatMessage) -> Message:
+def _message(message: ChatMessage, find: Find) -> Message:
     role = {"developer": "system", "function": "tool"}.get(message.role, message.role)
     calls = tuple(
         ToolCall(c.id, c.function.name, parse_arguments(c.function.arguments)) for c in message.tool_calls or ()
     )
-    return Message(role, text_of(message.content), calls, message.tool_call_id, pictures_of(message.content))  # type: ignore[arg-type]
+    text, attachments = content_of(message.content, find)
+    return Message(role, text, calls, message.tool_call_id, attachments=attachments)  # type: ignore[arg-type]
 
 
-def to_neutral(body: ChatRequest) -> NeutralRequest:
-    """Raises ``BadRequest`` for a ``json_schema`` format without a schema, or an image that cannot be read."""
+def to_neutral(body: ChatRequest, find: Find = no_files) -> NeutralRequest:
+    """``find`` gives the files that were uploaded.
+
+    Raises ``BadRequest`` for a ``json_schema`` format without a schema, or a file that is not there.
+    """
     schema: dict[str, Any] | None = None
     if body.response_format is not None and body.response_format.type != "text":
         schema = {}
@@ -93,7 +96,7 @@ def to_neutral(body: ChatRequest) -> NeutralRequest:
     choice = body.tool_choice or "auto"
     stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
     return NeutralRequest(
-        messages=tuple(_message(m) for m in body.messages),
+        messages=tuple(_message(m, find) for m in body.messages),
         tools=tools_of(body.tools),
         tool_choice=choice if isinstance(choice, str) else choice.function.name,
         parallel_tool_calls=body.parallel_tool_calls is not False,
@@ -169,9 +172,9 @@ async def _chunks(events: AsyncIterator[Event], head: dict[str, Any], *, include
     yield "data: [DONE]\n\n"
 
 
-async def answered(request: Request, body: ChatRequest) -> Response:
-    """The response to ``body``, whole or as a stream. Raises ``BadRequest``."""
-    neutral = await asyncio.to_thread(to_neutral, body)
+async def answered(request: Request, body: ChatRequest, find: Find = no_files) -> Response:
+    """The response to ``body``, whole or as a stream; ``find`` gives files that were uploaded. Raises ``BadRequest``."""
+    neutral = await calls.understood(request, to_neutral, body, find)
     head = {"id": new_id("chatcmpl-"), "created": int(time.time()), "model": body.model}
     if body.stream:
         if (body.n or 1) > 1:

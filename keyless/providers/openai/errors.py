@@ -18,6 +18,8 @@ _CODES = {
     "invalid_image": "invalid_image",
     "invalid_image_url": "invalid_image_url",
     "invalid_base64": "invalid_base64",
+    "invalid_file": "invalid_file",
+    "unsupported_file": "unsupported_file",
 }
 
 

@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from keyless.http import context, forms
 from keyless.http.adapter import adapter
+from keyless.http.attachments import Find
 from keyless.http.paging import page
 from keyless.http.stamps import new_id
 from keyless.http.store import Stored
@@ -25,6 +26,11 @@ def find(request: Request, id: str) -> Stored:
     if stored is None or not stored.id.startswith("file-"):
         raise BadRequest(f"No such File object: {id}", status=404, kind="not_found", param="id")
     return stored
+
+
+def reader(request: Request) -> Find:
+    """What gives the content of the file of an id. Raises ``BadRequest`` (404) for one that is not there."""
+    return lambda id: context.files(request).read(find(request, id).id)
 
 
 def file_body(stored: Stored) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections import OrderedDict
@@ -17,11 +16,13 @@ from starlette.routing import Route
 
 from keyless.http import bodies, calls, context
 from keyless.http.adapter import adapter
-from keyless.http.chat_shape import NamedTool, Part, parse_arguments, pictures_of, text_of
+from keyless.http.attachments import Find
+from keyless.http.chat_shape import NamedTool, Part, content_of, parse_arguments
 from keyless.http.stamps import new_id
 from keyless.http.streams import sse
 from keyless.neutral import BadRequest, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
 from keyless.neutral import Request as NeutralRequest
+from keyless.providers.openai import files
 from keyless.providers.openai.errors import DIALECT
 
 REMEMBERED = 1000
@@ -91,23 +92,23 @@ def _store(request: Request) -> Responses:
     return context.provider_state(request, "openai")
 
 
-def _message(item: Item) -> Message | None:
+def _message(item: Item, find: Find) -> Message | None:
     if item.type == "function_call":
         return Message("assistant", "", (ToolCall(item.call_id, item.name, parse_arguments(item.arguments)),))
     if item.type == "function_call_output":
-        return Message("tool", text_of(item.output), tool_call_id=item.call_id)
+        text, attachments = content_of(item.output, find)
+        return Message("tool", text, tool_call_id=item.call_id, attachments=attachments)
     if item.role is None:
         return None  # reasoning and the like: nothing that the model said to anybody
-    return Message(
-        "system" if item.role == "developer" else item.role, text_of(item.content), pictures=pictures_of(item.content)
-    )
+    text, attachments = content_of(item.content, find)
+    return Message("system" if item.role == "developer" else item.role, text, attachments=attachments)
 
 
-def to_neutral(body: ResponsesRequest, before: tuple[Message, ...]) -> NeutralRequest:
+def to_neutral(body: ResponsesRequest, before: tuple[Message, ...], find: Find) -> NeutralRequest:
     items = [Item(role="user", content=body.input)] if isinstance(body.input, str) else body.input
     if not items:
         raise BadRequest("Invalid 'input': empty array.", param="input")
-    said = tuple(m for m in map(_message, items) if m is not None)
+    said = tuple(m for m in (_message(i, find) for i in items) if m is not None)
     system = (Message("system", body.instructions),) if body.instructions else ()
     form = body.text.format if body.text else None
     schema = None if form is None or form.type == "text" else form.schema_ or {}
@@ -207,7 +208,7 @@ async def create(request: Request) -> Response:
     before: tuple[Message, ...] = ()
     if body.previous_response_id:
         before = _find(request, body.previous_response_id, param="previous_response_id").messages
-    neutral = await asyncio.to_thread(to_neutral, body, before)
+    neutral = await calls.understood(request, to_neutral, body, before, files.reader(request))
     head = _head(body)
     if body.stream:
         events = await calls.events(request, neutral)
