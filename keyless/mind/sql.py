@@ -5,8 +5,9 @@ Nothing here knows what the tables are about. Words are matched with names by th
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -14,7 +15,6 @@ import snowballstemmer
 import sqlglot
 from dateutil import parser as dates
 from sqlglot import exp
-from sqlglot.optimizer.qualify import qualify
 
 from keyless.mind.tables import Column, Table, tables_in
 from keyless.mind.text import words
@@ -22,23 +22,87 @@ from keyless.mind.text import words
 Alike = Callable[[str, list[str]], list[float]]
 """Cosine similarities of a text to each of others, as ``Decider.alike`` gives them."""
 
-_LONG, _MOST_COMPARED = 2_000, 100
-"""Characters of a question that are read, and columns whose meaning is compared."""
+_LONG, _MOST_COMPARED, _MOST_FOUND = 1_500, 100, 12
+"""Characters of a question that are read, columns whose meaning is compared, and places where one kind of words is looked for."""
 LIKELY, _MEANT = 0.6, 0.28
 """Likeness of names from which a column is the one that a phrase names, and of meanings where a column has to be found."""
 _STEMS = snowballstemmer.stemmer("english")
 _EMPTY = frozenset(
-    "a an the of in on at to for from by with and or is are was were be been do does did has have had that which who whose what this these those "
-    "there their its it me us i we you all any each every per show list find give get display return how many much please s no not".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "in",
+        "on",
+        "at",
+        "to",
+        "for",
+        "from",
+        "by",
+        "with",
+        "and",
+        "or",
+        "is",
+        "are",
+        "was",
+        "were",
+        "be",
+        "been",
+        "do",
+        "does",
+        "did",
+        "has",
+        "have",
+        "had",
+        "that",
+        "which",
+        "who",
+        "whose",
+        "what",
+        "this",
+        "these",
+        "those",
+        "there",
+        "their",
+        "its",
+        "it",
+        "me",
+        "us",
+        "i",
+        "we",
+        "you",
+        "all",
+        "any",
+        "each",
+        "every",
+        "per",
+        "show",
+        "list",
+        "find",
+        "give",
+        "get",
+        "display",
+        "return",
+        "how",
+        "many",
+        "much",
+        "please",
+        "s",
+        "no",
+        "not",
+    ]
 )
 _STOP = (
     r"(?:per|by|for|each|every|in|of|with|without|where|that|which|whose|who|from|since|before|after|over|under|above|below|between|during|than|"
     r"and|or|to|on|at|ordered|sorted|grouped|having|is|are|was|were|has|have|had|did|do|does|the|an?|all|their|its|there)"
 )
 _NP = rf"(?:(?:the|an?|all|their|its)\s+)?((?:(?!{_STOP}\b)[\w-]+(?:['’]s)?\s*){{1,5}})"
-_NUMBER_WORDS = {w: n for n, w in enumerate("one two three four five six seven eight nine ten".split(), 1)}
+_NUMBER_WORDS = {
+    w: n for n, w in enumerate(["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"], 1)
+}
 _COUNTED = rf"(\d{{1,4}}|{'|'.join(_NUMBER_WORDS)})"
-_NUM = r"(-?\d[\d,]*(?:\.\d+)?)\s*(%|k\b)?"
+_NUM = r"(-?\d+(?:,\d{3})*(?:\.\d+)?)\s*(%|k\b)?"
 _QUOTED = r"(?:'([^'\n]+)'|\"([^\"\n]+)\"|“([^”\n]+)”|‘([^’\n]+)’)"
 
 # What an adjective measures, and whether more of it is more. It is the language's own stock, not that of a trade.
@@ -50,9 +114,17 @@ _ADJECTIVES = {
     "tall": ("height", True), "fast": ("speed", True), "slow": ("speed", False), "old": ("age", True), "young": ("age", False),
     **dict.fromkeys(("late", "new", "recent"), ("date", True)), "early": ("date", False),
 }  # fmt: skip
-_IRREGULAR = {"best": "good", "better": "good", "worst": "bad", "worse": "bad", "least": "few", "most": "high", "latest": "late"}
+_IRREGULAR = {
+    "best": "good",
+    "better": "good",
+    "worst": "bad",
+    "worse": "bad",
+    "least": "few",
+    "most": "high",
+    "latest": "late",
+}
 _SUPERLATIVE = re.compile(
-    rf"(?i)\b(?:(?:the|with)\s+)*(?:{_COUNTED}\s+)?(most|least)\s+({'|'.join(a for a in _ADJECTIVES if len(a) > 5)})\b"
+    rf"(?i)\b(?:(?:the|with)\s+)*(?:{_COUNTED}\s+)?(most|least)\s+({'|'.join(a for a in _ADJECTIVES if len(a) > 5)})(?:ly)?\b"
     rf"|\b(?:the\s+)?(?:{_COUNTED}\s+)?(most|least|fewest|best|worst|top|bottom|first|last|maximum|max|minimum|min|[a-z]{{3,9}}est)\b(?:\s+{_COUNTED}\b)?"
 )
 _COMPARED = re.compile(
@@ -69,8 +141,18 @@ _UNIT = r"(?:hour|day of week|weekday|day|week|month|quarter|year)"
 _GROUPED = re.compile(
     rf"(?i)\b(?:grouped by|broken down by|for each|for every|in each|of each|by each|per|by|each|every|across)\s+{_NP}"
 )
-_EVERY = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month", "quarterly": "quarter", "yearly": "year", "annual": "year"}
-_SORTED = re.compile(rf"(?i)\b(?:sort|order|rank)(?:ed)? (?:\w+ )?by\s+{_NP}")
+_EVERY = {
+    "hourly": "hour",
+    "daily": "day",
+    "weekly": "week",
+    "monthly": "month",
+    "quarterly": "quarter",
+    "yearly": "year",
+    "annual": "year",
+}
+_SORTED = re.compile(
+    rf"(?i)\b(?:(?:sort|order|rank)ed|(?:sort|order|rank)(?: (?:them|it|the results?|results?))?) by\s+{_NP}"
+)
 _DOWN = re.compile(r"(?i)\b(?:descending|desc|decreasing|from (?:high|larg|new|lat)\w+ to \w+|z to a|z-a)\b")
 _UP = re.compile(r"(?i)\b(?:ascending|asc|increasing|alphabetical(?:ly)?|from (?:low|small|old|earl)\w+ to \w+)\b")
 _MATCHED = re.compile(
@@ -81,9 +163,15 @@ _LACKING = re.compile(
     r"(?i)\b(?:without|with no|ha(?:ve|s|ving) no|lack(?:s|ing)?|missing|never|(?:do|does|did|has|have|is|are|was|were)(?: not|n['’]t)|not)\b"
     r"((?:\s+(?:an?|any|been|yet|have|had|the|placed|made)\b)*)\s+([\w-]+(?:\s(?!(?:and|or|in|by|per|since|for)\b)[\w-]+)?)"
 )
-_NEGATION = re.compile(r"(?i)\b(?:not|except(?: for)?|excluding|other than|outside(?: of)?|isn['’]t|aren['’]t|but)(?:\s+(?:in|from|the|those))*\s*$")
-_CAPITAL = re.compile(r"(?<![\w'\"])(?:[A-Z][\w'’&.-]*\w|[A-Z])(?:\s+(?:[A-Z][\w'’&.-]*\w|of|de|da|von|van))*(?<! of)(?<! de)(?<! da)(?<! van)(?<! von)")
-_WRITES = re.compile(r"(?i)^\W*(?:please\s+|can you\s+|could you\s+)?(?:delete|drop|insert|update|truncate|alter|remove|create|rename)\b")
+_NEGATION = re.compile(
+    r"(?i)\b(?:not|except(?: for)?|excluding|other than|outside(?: of)?|isn['’]t|aren['’]t|but)(?:\s+(?:in|from|the|those))*\s*$"
+)
+_CAPITAL = re.compile(
+    r"(?<![\w'\"])(?:[A-Z][\w'’&.-]*\w|[A-Z])(?:\s+(?:[A-Z][\w'’&.-]*\w|of|de|da|von|van))*(?<! of)(?<! de)(?<! da)(?<! van)(?<! von)"
+)
+_WRITES = re.compile(
+    r"(?i)^\W*(?:please\s+|can you\s+|could you\s+)?(?:delete|drop|insert|update|truncate|alter|remove|create|rename)\b"
+)
 _MONTHS = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
 _DAY = rf"(?:\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}} {_MONTHS},? \d{{4}}|{_MONTHS} \d{{1,2}},? \d{{4}}|{_MONTHS},? \d{{4}}|q[1-4] ?\d{{4}}|(?:19|20)\d\d)"
 _DATED = re.compile(
@@ -136,23 +224,30 @@ def statement(question: str, material: str, dialect: str | None = None, *, alike
 
 
 def checked(sql: str, tables: list[Table], dialect: str | None = None) -> str | None:
-    """``sql`` if it is one query that only reads and all its columns are those of ``tables``; else ``None``."""
-    try:
-        parsed = sqlglot.parse(sql, read=dialect or "postgres")
-        if len(parsed) != 1 or not isinstance(parsed[0], exp.Query):
-            return None
-        known = {t.name.rpartition(".")[2]: {c.name: "TEXT" for c in t.columns} for t in tables}
-        bare = parsed[0].copy()
-        for table in bare.find_all(exp.Table):
-            table.set("db", None)
-        qualify(bare, schema=known, dialect=dialect or "postgres", validate_qualify_columns=True, quote_identifiers=False)
-    except sqlglot.errors.SqlglotError:
+    """``sql`` if it is one query that only reads, with each column named by its table and in it; else ``None``."""
+    parsed = sqlglot.parse(sql, read=dialect or "postgres")
+    if len(parsed) != 1 or not isinstance(parsed[0], exp.Query):
         return None
-    return sql
+    known = {(_short(t.name), c.name) for t in tables for c in t.columns}
+    made = {alias.alias for alias in parsed[0].find_all(exp.Alias)}
+    for column in parsed[0].find_all(exp.Column):
+        is_known = (column.table, column.name) in known or (not column.table and column.name in made)
+        if not is_known and not isinstance(column.this, exp.Star):
+            return None
+    read = {table.name for table in parsed[0].find_all(exp.Table)}
+    return sql if read <= {_short(t.name) for t in tables} else None
+
+
+def _found(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """The first places where ``pattern`` matches: no question has more, and each takes its time."""
+    return itertools.islice(pattern.finditer(text), _MOST_FOUND)
 
 
 def _dialect_of(material: str) -> str | None:
-    named = re.search(r"(?i)\b(sqlite|postgres(?=ql\b|\b)|mysql|mariadb|duckdb|snowflake|bigquery|redshift|trino|oracle|tsql)", material)
+    named = re.search(
+        r"(?i)\b(sqlite|postgres(?=ql\b|\b)|mysql|mariadb|duckdb|snowflake|bigquery|redshift|trino|oracle|tsql)",
+        material,
+    )
     return {"mariadb": "mysql"}.get(named.group(1).lower(), named.group(1).lower()) if named else None
 
 
@@ -218,7 +313,10 @@ class _Reader:
 
     def _described(self, stems: list[str]) -> list[Table]:
         """The tables whose columns a question names where it names no table: the one with the most of them first."""
-        named = {n: sum(max((self._likeness([s], c) for c in t.columns), default=0) > 0 for s in set(stems)) for n, t in self.tables.items()}
+        named = {
+            n: sum(max((self._likeness([s], c) for c in t.columns), default=0) > 0 for s in set(stems))
+            for n, t in self.tables.items()
+        }
         return sorted((t for n, t in self.tables.items() if named[n]), key=lambda t: -named[t.name])[:1] or (
             list(self.tables.values()) if len(self.tables) == 1 else []
         )
@@ -246,7 +344,13 @@ class _Reader:
         return 0.6 * said + 0.4 * max(covered, 1.0 if said == 1 and hits == len(own) else 0.0)
 
     def _column(
-        self, phrase: str, kinds: tuple[str, ...] = (), *, least: float = LIKELY, keys: bool = False, within: list[Table] | None = None
+        self,
+        phrase: str,
+        kinds: tuple[str, ...] = (),
+        *,
+        least: float = LIKELY,
+        keys: bool = False,
+        within: list[Table] | None = None,
     ) -> Column | None:
         """The column that ``phrase`` names best, by stems, else with a lower ``least`` by meaning."""
         candidates = [
@@ -279,7 +383,9 @@ class _Reader:
         """The columns by which people know a row of ``table``."""
         texts = [c for c in table.columns if c.kind in ("text", "any") and not c.is_key]
         named = [c for c in texts if re.search(r"\b(?:name|title|label)$", words(c.name))]
-        if len(named) > 1 and (own := [c for c in named if re.search(r"^(?:first|last|full)\b|^(?:name|title)$", words(c.name))]):
+        if len(named) > 1 and (
+            own := [c for c in named if re.search(r"^(?:first|last|full)\b|^(?:name|title)$", words(c.name))]
+        ):
             named = own
         return named or texts[:1] or table.columns[:1]
 
@@ -302,7 +408,7 @@ class _Reader:
         self.plan.where.append(classes[operator](this=_of(column), expression=value))
 
     def _read_matches(self) -> None:
-        for match in _MATCHED.finditer(self.left):
+        for match in _found(_MATCHED, self.left):
             value = next(filter(None, match.groups()[1:]), "")
             context = self._before(match.start())
             column = self._column(context, ("text",), least=_MEANT, within=self._near())
@@ -317,10 +423,12 @@ class _Reader:
         names = {t.name for t in self.focus}
         linked = {there for t in self.focus for there, _ in t.links.values()}
         linked |= {t.name for t in self.tables.values() if any(there in names for there, _ in t.links.values())}
-        return [*self.focus, *(t for t in self.tables.values() if t.name in linked - names)] or list(self.tables.values())
+        return [*self.focus, *(t for t in self.tables.values() if t.name in linked - names)] or list(
+            self.tables.values()
+        )
 
     def _read_dates(self) -> None:
-        for match in _DATED.finditer(self.left):
+        for match in _found(_DATED, self.left):
             context = self._before(match.start())
             operator = (match.group("op") or "").lower()
             plain_year = bool(match.group("a")) and bool(re.fullmatch(r"\d{4}", match.group("a")))
@@ -329,7 +437,9 @@ class _Reader:
             near = self._near()
             years = self._column("year", ("number",), within=near) if plain_year else None
             column = self._column(context, ("date",), within=near) or self._first_date(near, context)
-            if years and (column is None or column.table not in [t.name for t in self.focus[:1]] or years.table == column.table):
+            if years and (
+                column is None or column.table not in [t.name for t in self.focus[:1]] or years.table == column.table
+            ):
                 self._keep_years(years, operator, match)
             elif column:
                 low, high = self._span(match, operator)
@@ -344,7 +454,11 @@ class _Reader:
         """The date that is meant by nothing but a date: that of the first table that has one, by meaning where it has several."""
         for table in near:
             if found := [c for c in table.columns if c.kind == "date"]:
-                return (self._column(context, ("date",), least=0.0, within=[table]) if context and len(found) > 1 and self._verb(context) else None) or found[0]
+                return (
+                    self._column(context, ("date",), least=0.0, within=[table])
+                    if context and len(found) > 1 and self._verb(context)
+                    else None
+                ) or found[0]
         return None
 
     def _verb(self, context: str) -> bool:
@@ -388,7 +502,13 @@ class _Reader:
         if unit == "quarter" and not whole:
             count, unit = 3 * count, "month"
         if self.dialect == "sqlite":
-            steps = {"week": ["'weekday 0'", "'-6 days'"], "month": ["'start of month'"], "year": ["'start of year'"]}.get(unit, []) if whole else []
+            steps = (
+                {"week": ["'weekday 0'", "'-6 days'"], "month": ["'start of month'"], "year": ["'start of year'"]}.get(
+                    unit, []
+                )
+                if whole
+                else []
+            )
             if unit == "quarter":
                 steps = ["'start of month'", "'-' || ((STRFTIME('%m', 'now') - 1) % 3) || ' months'"]
                 count, unit = 3 * count, "month"
@@ -396,13 +516,21 @@ class _Reader:
             moved = [f"'{-size:+d} {unit}s'"] if size else []
             name = "DATETIME" if unit == "hour" else "DATE"
             return sqlglot.parse_one(f"{name}({', '.join([repr('now'), *steps, *moved])})", read="sqlite")
-        start = f"DATE_TRUNC('{unit}', CURRENT_DATE)" if whole else "CURRENT_TIMESTAMP" if unit == "hour" else "CURRENT_DATE"
+        start = (
+            f"DATE_TRUNC('{unit}', CURRENT_DATE)"
+            if whole
+            else "CURRENT_TIMESTAMP"
+            if unit == "hour"
+            else "CURRENT_DATE"
+        )
         size, unit = (3 * count, "month") if unit == "quarter" else (count, unit)
-        moved_by = f" {'-' if size > 0 else '+'} INTERVAL '{abs(size)} {unit}{'s' if abs(size) != 1 else ''}'" if size else ""
+        moved_by = (
+            f" {'-' if size > 0 else '+'} INTERVAL '{abs(size)} {unit}{'s' if abs(size) != 1 else ''}'" if size else ""
+        )
         return sqlglot.parse_one(f"{start}{moved_by}", read="postgres")
 
     def _read_numbers(self) -> None:
-        for match in _COMPARED.finditer(self.left):
+        for match in _found(_COMPARED, self.left):
             said = match.group("op").lower()
             low, factor, high = match.group(2), match.group(3), match.group(4)
             before = self._before(match.start())
@@ -442,9 +570,14 @@ class _Reader:
                 else:
                     self._keep(target, sign, exp.Literal.number(value))
             # What was compared is not asked for as well.
-            start = match.start() - (len(before) + 1 if isinstance(target, _Measure) and target.function != "COUNT" else 0)
+            start = match.start() - (
+                len(before) + 1 if isinstance(target, _Measure) and target.function != "COUNT" else 0
+            )
             self._crossed(max(0, start), end)
-        for match in re.finditer(rf"(?i)([\w-]+(?:\s[\w-]+)?)\s+(?:(?:is|=|of|equals|number)\s+)?{_NUM}(?!\s*\w*(?:st|nd|rd|th)\b)", self.left):
+        for match in re.finditer(
+            rf"(?i)([\w-]+(?:\s[\w-]+)?)\s+(?:(?:is|=|of|equals|number)\s+)?{_NUM}(?!\s*\w*(?:st|nd|rd|th)\b)",
+            self.left,
+        ):
             column = self._column(match.group(1), ("number",), least=0.9, within=self._near())
             if column:
                 self._keep(column, "=", exp.Literal.number(_number(match.group(2), match.group(3))))
@@ -454,12 +587,27 @@ class _Reader:
     def _signs(said: str, adjective: tuple[str, bool] | None, between: bool) -> list[str]:
         if between and said == "between":
             return [">=", "<="]
-        fixed = {">=": ">=", "<=": "<=", "<>": "<>", "!=": "<>", "<": "<", ">": ">", "=": "=", "at least": ">=", "no less than": ">=", "at most": "<=", "no more than": "<=", "up to": "<="}
+        fixed = {
+            ">=": ">=",
+            "<=": "<=",
+            "<>": "<>",
+            "!=": "<>",
+            "<": "<",
+            ">": ">",
+            "=": "=",
+            "at least": ">=",
+            "no less than": ">=",
+            "at most": "<=",
+            "no more than": "<=",
+            "up to": "<=",
+        }
         if said in fixed:
             return [fixed[said]]
         if said.startswith(("equal", "exactly")):
             return ["="]
-        more = said.startswith(("more", "over", "above", "exceed", "great")) or (adjective is not None and adjective[1] and not said.startswith("less"))
+        more = said.startswith(("more", "over", "above", "exceed", "great")) or (
+            adjective is not None and adjective[1] and not said.startswith("less")
+        )
         return [(">" if more else "<") + ("=" if "or equal" in said else "")]
 
     def _read_values(self) -> None:
@@ -474,12 +622,19 @@ class _Reader:
                 for negated in (False, True):
                     if some := [exp.Literal.string(v) for v, n in hits if n is negated]:
                         self._keep_one_of(column, some, negated)
-        for match in re.finditer(_QUOTED, self.left):
+        for match in _found(re.compile(_QUOTED), self.left):
             self._read_value(match, next(filter(None, match.groups())))
-        for match in _CAPITAL.finditer(self.left):
+        for match in _found(_CAPITAL, self.left):
             name = match.group()
-            first = match.start() == len(self.left) - len(self.left.lstrip())
-            if first or _stems(name) == [] or self._mentioned(name) or self._column(name, keys=True, least=0.9):
+            first = not self.question[: match.start()].strip() or self.question[: match.start()].rstrip()[-1] in ".?!:"
+            stems = _stems(name)
+            if (
+                first
+                or not stems
+                or name in ("NULL", "SQL")
+                or self._mentioned(name)
+                or all(any(_among(s, _stems(c.name)) for t in self._near() for c in t.columns) for s in stems)
+            ):
                 continue
             self._read_value(match, name)
 
@@ -515,30 +670,44 @@ class _Reader:
 
     def _by_meaning(self, value: str, context: str, near: list[Table]) -> Column | None:
         """The text column whose name is nearest to a value in its place ("from Portugal"): names of people follow "by"."""
-        columns = [c for t in near for c in t.columns if c.kind in ("text", "any") and not c.is_key and not c.values][:_MOST_COMPARED]
+        columns = [c for t in near for c in t.columns if c.kind in ("text", "any") and not c.is_key and not c.values][
+            :_MOST_COMPARED
+        ]
         if not columns:
             return None
         link = (context.split() or [""])[-1].lower()
-        if link == "by" and (made := [c for t in near if t not in self.focus[:1] for c in self._label(t) if c.kind == "text"]):
+        if link == "by" and (
+            made := [c for t in near if t not in self.focus[:1] for c in self._label(t) if c.kind == "text"]
+        ):
             return made[0]
         scores = self.alike(value, [f"{words(c.name)}" for c in columns])
         phrase = self.alike(f"{context} {value}".strip(), [f"{words(c.table)} {words(c.name)}" for c in columns])
         place = 0.15 if link in ("in", "from", "to", "at") else 0.0
         own = {t.name for t in self.focus[:1]}
         # A column that the question names has another part in it than to go without saying beside this value.
-        named = [0.2 if self._likeness(_stems(self.question), c) and all(_among(s, _stems(self.question)) for s in _stems(c.name)) else 0.0 for c in columns]
+        named = [
+            0.2
+            if self._likeness(_stems(self.question), c)
+            and all(_among(s, _stems(self.question)) for s in _stems(c.name))
+            else 0.0
+            for c in columns
+        ]
         totals = [
-            s + p - n + (0.1 if c.table in own else 0.0) + (place if re.search(r"city|country|region|state|place|location|address|town", words(c.name)) else 0.0)
+            s
+            + p
+            - n
+            + (0.1 if c.table in own else 0.0)
+            + (place if re.search(r"city|country|region|state|place|location|address|town", words(c.name)) else 0.0)
             for s, p, n, c in zip(scores, phrase, named, columns, strict=True)
         ]
         return columns[max(range(len(columns)), key=lambda i: totals[i])]
 
     def _read_lacks(self) -> None:
-        for match in _LACKING.finditer(self.left):
+        for match in _found(_LACKING, self.left):
             phrase = match.group(2)
             entity = self.focus[:1]
             for said in (phrase, phrase.split(" ")[0]):
-                column = self._column(said, within=entity, least=0.65)
+                column = self._column(said, within=entity, least=0.65, keys=True)
                 table = self._table(said)
                 if column and column.kind == "boolean":
                     self._keep(column, "=", exp.false())
@@ -562,12 +731,44 @@ class _Reader:
                 if column.kind == "boolean" and own and all(_among(s, stems) for s in own):
                     self._keep(column, "=", exp.true())
                     self.left = " ".join(w for w in self.left.split() if not any(_among(s, own) for s in _stems(w)))
+        for column in (
+            c
+            for t in self.focus[:1]
+            for c in t.columns
+            if re.match(r"(?:is|are|do|does|did|has|have|can) you\b", words(c.name))
+        ):
+            # A questionnaire's column that is a question of yes or no.
+            own = _stems(re.sub(r"\([^()]*\)", "", column.name))
+            if sum(_among(s, _stems(self.question)) for s in own) * 2 > len(own):
+                self.plan.where.append(
+                    sqlglot.parse_one(f"LOWER({_of(column).sql('postgres')}) LIKE 'yes%'", read="postgres")
+                )
         for table in self.focus[:1]:
-            kinds = [c for c in table.columns if c.kind == "text" and re.search(r"status|state|type|categor|kind|genre|class|gender|level|specialt|segment|tier|group", words(c.name))]
+            kinds = [
+                c
+                for c in table.columns
+                if c.kind == "text"
+                and re.search(
+                    r"status|state|type|categor|kind|genre|class|gender|level|specialt|segment|tier|group",
+                    words(c.name),
+                )
+            ]
             name = _STEMS.stemWord(words(table.name).split()[-1])
-            match = re.search(rf"(?i)(?:^|\b(?:the|of|all|many|show|list|find|count|which)\s+)((?:(?!{_STOP}\b|how\b|many\b|show\b|list\b|find\b|count\b|which\b|what\b|names?\b|number\b|different\b|distinct\b)[a-z]+\s+){{1,2}})(?={name})", self.left)
-            match = match or re.search(r"(?i)\b(?:that|which|who)?\s*(?:are|is|were|was|have been|has been)\s+((?!there\b|in\b|the\b|an?\b|not\b|no\b)[a-z]+ed|[a-z]+ing)\b", self.left)
-            if not kinds or not match or _adjective(match.group(1).split()[-1]) or _AGGREGATE.match(match.group(1)) or self._column(match.group(1)):
+            match = re.search(
+                rf"(?i)(?:^|\b(?:the|of|all|many|show|list|find|count|which)\s+)((?:(?!{_STOP}\b|how\b|many\b|show\b|list\b|find\b|count\b|which\b|what\b|names?\b|number\b|different\b|distinct\b)[a-z]+\s+){{1,2}})(?={name})",
+                self.left,
+            )
+            match = match or re.search(
+                r"(?i)\b(?:that|which|who)?\s*(?:are|is|were|was|have been|has been)\s+((?!there\b|in\b|the\b|an?\b|not\b|no\b)[a-z]+ed|[a-z]+ing)\b",
+                self.left,
+            )
+            if (
+                not kinds
+                or not match
+                or _adjective(match.group(1).split()[-1])
+                or _AGGREGATE.match(match.group(1))
+                or self._column(match.group(1))
+            ):
                 continue
             value = match.group(1).strip()
             scores = self.alike(value, [words(c.name) for c in kinds])
@@ -577,23 +778,23 @@ class _Reader:
     # --- what to compute --------------------------------------------------------------------------
 
     def _read_order(self) -> None:
-        for match in _SORTED.finditer(self.left):
+        for match in _found(_SORTED, self.left):
             down = bool(_DOWN.search(self.left))
             target = self._order_target(match.group(1))
             if target:
                 self.plan.order.append((target, down))
                 self._crossed(match.start(), match.end())
-        first = re.search(r"(?i),?\s*\b(\w+est|highest|lowest)\b(?:\s+\w+)?\s+first\b", self.left)
+        first = re.search(r"(?i),?\s*\b(\w+est)\b(?:\s+(\w+))?\s+first\b", self.left)
         if first and (adjective := _adjective(first.group(1))):
             self._crossed(first.start(), first.end())
-            self.pending_order = adjective
+            self.pending_order = (*adjective, first.group(2) or "")
 
     def _order_target(self, phrase: str) -> _Measure | Column | None:
         if (found := _AGGREGATE.search(phrase)) or re.search(r"(?i)\bcount$", phrase.strip()):
             return self._measure(phrase, found)
         return self._column(phrase, keys=True) or self._column(phrase, least=_MEANT, within=self._near())
 
-    pending_order: tuple[str, bool] | None = None
+    pending_order: tuple[str, bool, str] | None = None
 
     def _measure(self, text: str, found: re.Match[str] | None) -> _Measure | None:
         """The measure that a phrase names: what is counted, or the column that is added up, averaged and so on."""
@@ -608,6 +809,12 @@ class _Reader:
             rest = rest[nested.end() :]
         distinct = re.match(r"(?i)\s*(?:the\s+)?(?:distinct|different|unique)\s+", rest)
         rest = rest[distinct.end() :] if distinct else rest
+        # "The lowest and the highest fee" are both of the fee.
+        rest = (
+            re.sub(rf"^(?:[\s,]*(?:and\b\s*)?(?:the\s+)?{_AGGREGATE.pattern[4:]})+", "", f" {rest}", flags=re.I)
+            if function != "COUNT"
+            else rest
+        )
         noun = m.group(1).strip() if (m := re.match(rf"\s*{_NP}", rest)) else ""
         if function == "COUNT":
             return self._counted(noun, bool(distinct))
@@ -641,12 +848,15 @@ class _Reader:
             if match := re.search(rf"(?i)\b{said}\b", self.left):
                 self._group_by_time(unit)
                 self._crossed(match.start(), match.end())
-        for match in _GROUPED.finditer(self.left):
+        for match in _found(_GROUPED, self.left):
             phrase = match.group(1).strip()
-            unit = re.match(rf"(?i)({_UNIT})\b", phrase)
+            unit = re.match(rf"(?i)({_UNIT})\b", self.left[match.start(1) :])
             table = self._table(phrase)
             if unit and self._group_by_time(unit.group(1).lower()):
                 end = match.start(1) + unit.end()
+            elif measures := [] if table else self._one_per_column(phrase):
+                self.plan.measures += measures
+                end = match.end()
             elif column := None if table else (self._column(phrase) or self._column(phrase.split()[0])):
                 self.plan.groups.append((column, ""))
                 end = match.end()
@@ -659,6 +869,17 @@ class _Reader:
             else:
                 continue
             self._crossed(match.start(), end)
+
+    def _one_per_column(self, phrase: str) -> list[_Measure]:
+        """Counts of what several columns hold, where the question spells out their names and ``phrase`` is what they share."""
+        named = [
+            c
+            for t in self.focus
+            for c in t.columns
+            if not c.is_key and re.search(rf"\b{re.escape(c.name)}\b", self.question)
+        ]
+        shared = [c for c in named if self._likeness(_stems(phrase), c)]
+        return [_Measure("COUNT", c, c.table) for c in shared] if len(shared) > 1 else []
 
     def _group_by_table(self, table: Table) -> None:
         key = self._key(table)
@@ -679,7 +900,7 @@ class _Reader:
     def _read_superlatives(self) -> list[tuple[str, bool, int | None, str, int]]:
         """Each superlative: what it measures, its direction, how many are wanted, the noun after it, and where it stands."""
         found = []
-        for match in _SUPERLATIVE.finditer(self.left):
+        for match in _found(_SUPERLATIVE, self.left):
             if match.group(2):
                 measured, up = _ADJECTIVES[match.group(3).lower()]
                 up = up == (match.group(2).lower() == "most")
@@ -699,7 +920,14 @@ class _Reader:
 
     def query(self) -> exp.Select | None:
         """The query, or ``None`` where nothing in the question fits the tables."""
-        for read in (self._read_matches, self._read_dates, self._read_numbers, self._read_values, self._read_lacks, self._read_order):
+        for read in (
+            self._read_matches,
+            self._read_dates,
+            self._read_numbers,
+            self._read_values,
+            self._read_lacks,
+            self._read_order,
+        ):
             read()
         plan = self.plan
         superlatives = self._read_superlatives()
@@ -709,14 +937,15 @@ class _Reader:
         self._read_measures()
         if superlatives and not top:
             self._apply_superlatives(superlatives)
-        if not plan.measures and not plan.order:
-            self._read_qualities()
-        elif plan.measures and plan.measures[0].function == "COUNT":
+        if (not plan.measures and not plan.order) or (plan.measures and plan.measures[0].function == "COUNT"):
             self._read_qualities()
         self._read_selection()
         if self.pending_order:
             self._apply_pending()
-        if not (plan.select or plan.measures or plan.groups or plan.where or plan.order or plan.having) and not self.focus:
+        if (
+            not (plan.select or plan.measures or plan.groups or plan.where or plan.order or plan.having)
+            and not self.focus
+        ):
             return None
         if not self._mentioned(self.question) and not self._names_a_column():
             return None
@@ -731,9 +960,12 @@ class _Reader:
         return any(self._likeness([s], c) > 0 for s in stems for t in self.tables.values() for c in t.columns)
 
     def _read_top(self, superlatives: list[tuple[str, bool, int | None, str, int]]) -> bool:
-        """"Top 5 customers by total revenue": order and limit, and what they are of."""
+        """ "Top 5 customers by total revenue": order and limit, and what they are of."""
         for _, up, count, noun, at in superlatives:
-            by = re.search(rf"(?i)\bby\s+((?:the\s+)?(?:(?:number|count|sum|amount|total)\s+of\s+)?(?:the\s+)?(?:total\s+)?){_NP}", self.left[at:])
+            by = re.search(
+                rf"(?i)\bby\s+((?:the\s+)?(?:(?:number|count|sum|amount|total)\s+of\s+)?(?:the\s+)?(?:total\s+)?){_NP}",
+                self.left[at:],
+            )
             if count is None or by is None:
                 continue
             phrase = f"{by.group(1)}{by.group(2)}".strip()
@@ -770,24 +1002,34 @@ class _Reader:
             self.plan.select.append(column)
 
     def _read_measures(self) -> None:
-        for match in _AGGREGATE.finditer(self.left):
+        for match in _found(_AGGREGATE, self.left):
             counted = match.lastgroup == "COUNT" and re.match(r"(?i)counts?\b", match.group())
             text = self.left[match.start() :]
             inner = _AGGREGATE.match(text)
             if counted and not re.match(rf"(?i)\s*(?:of|the|all|how|distinct|{_NP})", text[5:]):
                 text, inner = self._before(match.end(), 2), None
-            if match.lastgroup == "COUNT" and self.plan.measures and self.plan.measures[-1].function == "SUM":
+            if (
+                match.lastgroup == "COUNT"
+                and self.plan.measures
+                and self.plan.measures[-1].function in ("SUM", "COUNT")
+            ):
                 continue
             measure = self._measure(text, inner)
             if measure and measure not in self.plan.measures:
                 self.plan.measures.append(measure)
-        if not self.plan.measures and (self.plan.groups or re.match(r"(?i)what (?:were|was|is|are)\b", self.question)) and _REVENUE.search(self.left):
+        if (
+            not self.plan.measures
+            and (self.plan.groups or re.match(r"(?i)what (?:were|was|is|are)\b", self.question))
+            and _REVENUE.search(self.left)
+        ):
             measure = self._measure(f"total {_REVENUE.search(self.left).group()}", _AGGREGATE.match("total "))
             self.plan.measures += [measure] if measure else []
         if not self.plan.measures and self.plan.groups:
             column = next((c for w in re.findall(r"[\w-]+", self.left) if (c := self._column(w, ("number",)))), None)
             table = self.focus[0].name if self.focus else self.plan.groups[0][0].table
-            self.plan.measures.append(_Measure("SUM", column, column.table) if column else _Measure("COUNT", None, table))
+            self.plan.measures.append(
+                _Measure("SUM", column, column.table) if column else _Measure("COUNT", None, table)
+            )
 
     def _apply_superlatives(self, superlatives: list[tuple[str, bool, int | None, str, int]]) -> None:
         plan = self.plan
@@ -795,11 +1037,16 @@ class _Reader:
             rf"(?i){_NP}\s*(?:with|having|that ha[sv]e?)\s+\|", self.left
         )
         entity = re.sub(r"(?i)^(?:show|find|list|give|the|me|get)\s+", "", owner.group(1)).strip() if owner else ""
-        for measured, up, count, noun, _ in superlatives:
+        if entity and not self._table(entity) and not self._column(entity, keys=True):
+            # "Who earns …": a person, of whom the table that is asked about tells.
+            entity = self.focus[0].name if self.focus else ""
+        for measured, up, count, noun, at in superlatives:
             table, counted = self._table(entity), self._table(noun)
             numeric = None if counted else self._column(noun, ("number",)) if noun else None
             if entity and noun and (counted or numeric or not self._table(noun)):
-                target: Column | _Measure | None = numeric or (None if counted else self._column(noun, ("number",), least=_MEANT, within=self._near()))
+                target: Column | _Measure | None = numeric or (
+                    None if counted else self._column(noun, ("number",), least=_MEANT, within=self._near())
+                )
                 if counted or target is None:
                     base = counted or (self.focus[0] if self.focus else None)
                     target = _Measure("COUNT", None, base.name) if base else None
@@ -813,13 +1060,17 @@ class _Reader:
                 if isinstance(target, _Measure) and target not in plan.measures:
                     plan.measures.append(target)
                 plan.order.append((target, up))
-                plan.limit = count or (1 if _is_singular(entity) else None)
+                plan.limit = count or (1 if _is_singular(entity) or re.match(r"(?i)who\b", self.question) else None)
                 continue
             if numeric and not entity:
                 measure = _Measure("MAX" if up else "MIN", numeric, numeric.table)
                 plan.measures.append(measure)
                 continue
-            if not noun and not entity and len(superlatives) > 1 and (other := self._column(superlatives[-1][3], ("number",))):
+            if (
+                not noun
+                and not entity
+                and (other := next((c for w in self.left[at:].split() if (c := self._column(w, ("number",)))), None))
+            ):
                 plan.measures.append(_Measure("MAX" if up else "MIN", other, other.table))
                 continue
             column = self._dimension(measured, noun, counted)
@@ -839,8 +1090,9 @@ class _Reader:
         return found or self._column(noun, ("number",), least=_MEANT, within=within)
 
     def _apply_pending(self) -> None:
-        measured, up = self.pending_order or ("", True)
-        target: _Measure | Column | None = self.plan.measures[0] if self.plan.measures else self._dimension(measured, self.left, self.focus[0] if self.focus else None)
+        measured, up, noun = self.pending_order or ("", True, "")
+        target: _Measure | Column | None = self.plan.measures[0] if self.plan.measures else None
+        target = target or self._dimension(measured, noun or self.left, self.focus[0] if self.focus else None)
         if target:
             self.plan.order.append((target, up))
 
@@ -855,15 +1107,29 @@ class _Reader:
         for table in self.focus or list(self.tables.values()):
             for column in table.columns:
                 own = _stems(column.name)
-                if own and all(_among(s, stems) for s in own) and column not in plan.select and set(own) - set(_stems(table.name)):
+                if (
+                    own
+                    and all(_among(s, stems) for s in own)
+                    and column not in plan.select
+                    and set(own) - set(_stems(table.name))
+                ):
                     plan.select.append(column)
+        if self._mentioned(self.question):
+            # "Books published in 1990" asks for books: what they are chosen by need not be shown.
+            chosen = {(c.table, c.name) for part in plan.where for c in part.find_all(exp.Column)}
+            plan.select = [c for c in plan.select if (_short(c.table), c.name) not in chosen]
         named = {c: set(_stems(c.name)) for c in plan.select}
         plan.select = [c for c in plan.select if not any(named[c] < others for others in named.values())]
-        asked = re.match(rf"(?i)\W*(?:(?:show|list|find|give|get|display|what|which|are|is|were|the|me|all|distinct|different|unique)\s+)*{_NP}(of\b)?", head)
+        asked = re.match(
+            rf"(?i)\W*(?:(?:show|list|find|give|get|display|what|which|are|is|were|the|me|all|distinct|different|unique)\s+)*{_NP}(of\b)?",
+            head,
+        )
         noun = asked.group(1).strip() if asked else ""
         if not plan.select and noun and not self._mentioned(noun):
             near = self._near()
-            column = self._column(noun, keys=True, within=near) or (self._column(noun, least=0.4, within=near) if asked and asked.group(2) else None)
+            column = self._column(noun, keys=True, within=near) or (
+                self._column(noun, least=0.4, within=near) if asked and asked.group(2) else None
+            )
             if column:
                 plan.select.append(column)
                 is_entity = not self._mentioned(self.question)
@@ -879,9 +1145,16 @@ class _Reader:
         for here, there in ((one, other), (other, one)):
             for name, (target, column) in here.links.items():
                 if target == there.name:
-                    return exp.EQ(this=exp.column(name, table=_short(here.name), quoted=_quoted(name)), expression=exp.column(column, table=_short(there.name), quoted=_quoted(column)))
+                    return exp.EQ(
+                        this=exp.column(name, table=_short(here.name), quoted=_quoted(name)),
+                        expression=exp.column(column, table=_short(there.name), quoted=_quoted(column)),
+                    )
         for column in one.columns:
-            if column.is_key and column.name.lower() != "id" and (same := next((c for c in other.columns if c.name.lower() == column.name.lower()), None)):
+            if (
+                column.is_key
+                and column.name.lower() != "id"
+                and (same := next((c for c in other.columns if c.name.lower() == column.name.lower()), None))
+            ):
                 return exp.EQ(this=_of(column), expression=_of(same))
         return None
 
@@ -890,7 +1163,12 @@ class _Reader:
         if any(target == other.name for target, _ in one.links.values()):
             return True
         key = self._key(other)
-        return bool(key and key.name.lower() != "id" and any(c.name.lower() == key.name.lower() for c in one.columns) and self._key(one) != key)
+        return bool(
+            key
+            and key.name.lower() != "id"
+            and any(c.name.lower() == key.name.lower() for c in one.columns)
+            and self._key(one) != key
+        )
 
     def _compose(self) -> exp.Select | None:
         plan = self.plan
@@ -918,14 +1196,28 @@ class _Reader:
             query = query.join(_table(new), on=condition)
         names: dict[int, str] = {}
         cut = [self._cut(column, unit) for column, unit in plan.groups]
-        shown: list[exp.Expression] = [exp.alias_(part, unit.replace(" ", "_")) if unit else part for part, (_, unit) in zip(cut, plan.groups, strict=True)]
+        shown: list[exp.Expression] = [
+            exp.alias_(part, unit.replace(" ", "_")) if unit else part
+            for part, (_, unit) in zip(cut, plan.groups, strict=True)
+        ]
         for measure in plan.measures:
             part = self._aggregate(measure, fans_out and measure.table == base.name)
-            name = "_".join(re.findall(r"\w+", words(f"{measure.function} {measure.column.name if measure.column else measure.table.rpartition('.')[2]}")))
+            name = "_".join(
+                re.findall(
+                    r"\w+",
+                    words(
+                        f"{measure.function} {measure.column.name if measure.column else measure.table.rpartition('.')[2]}"
+                    ),
+                )
+            )
             names[id(measure)] = name[:60]
             shown.append(exp.alias_(part, names[id(measure)]))
         if not shown:
-            shown = [_of(c) for c in plan.select] or [exp.Star() if not joins else exp.Column(this=exp.Star(), table=exp.to_identifier(_short((entity or base).name)))]
+            shown = [_of(c) for c in plan.select] or [
+                exp.Star()
+                if not joins
+                else exp.Column(this=exp.Star(), table=exp.to_identifier(_short((entity or base).name)))
+            ]
             if plan.distinct or (fans_out and entity is not None):
                 query = query.distinct()
         query = query.select(*shown)
@@ -934,10 +1226,18 @@ class _Reader:
         if plan.groups and (plan.measures or plan.having):
             query = query.group_by(*cut)
         for measure, sign, value in plan.having:
-            query = query.having(sqlglot.parse_one(f"{self._aggregate(measure, False).sql('postgres')} {sign} {value}", read="postgres"))
+            query = query.having(
+                sqlglot.parse_one(f"{self._aggregate(measure, False).sql('postgres')} {sign} {value}", read="postgres")
+            )
         for target, down in plan.order:
-            by = exp.column(names[id(target)]) if id(target) in names else self._aggregate(target, False) if isinstance(target, _Measure) else _of(target)
-            query = query.order_by(exp.Ordered(this=by, desc=down, nulls_first=False) if self.dialect is None else exp.Ordered(this=by, desc=down))
+            by = (
+                exp.column(names[id(target)])
+                if id(target) in names
+                else self._aggregate(target, False)
+                if isinstance(target, _Measure)
+                else _of(target)
+            )
+            query = query.order_by(exp.Ordered(this=by, desc=down, nulls_first=False))
         if not plan.order and plan.groups and plan.groups[0][1]:
             query = query.order_by(exp.column(plan.groups[0][1].replace(" ", "_")))
         return query.limit(plan.limit) if plan.limit else query
@@ -973,7 +1273,9 @@ class _Reader:
             return exp.Count(this=exp.Distinct(expressions=[_of(key)])) if key else exp.Count(this=exp.Star())
         if measure.distinct:
             return exp.Count(this=exp.Distinct(expressions=[_of(measure.column)]))
-        return {"SUM": exp.Sum, "AVG": exp.Avg, "MAX": exp.Max, "MIN": exp.Min, "COUNT": exp.Count}[measure.function](this=_of(measure.column))
+        return {"SUM": exp.Sum, "AVG": exp.Avg, "MAX": exp.Max, "MIN": exp.Min, "COUNT": exp.Count}[measure.function](
+            this=_of(measure.column)
+        )
 
     def _cut(self, column: Column, unit: str) -> exp.Expression:
         """A column, or the unit of time that its values lie in."""
@@ -981,7 +1283,9 @@ class _Reader:
             return _of(column)
         name = _of(column).sql("postgres")
         if self.dialect == "sqlite":
-            form = {"hour": "%Y-%m-%d %H", "day": "%Y-%m-%d", "week": "%Y-%W", "month": "%Y-%m", "year": "%Y"}.get(unit, "%w")
+            form = {"hour": "%Y-%m-%d %H", "day": "%Y-%m-%d", "week": "%Y-%W", "month": "%Y-%m", "year": "%Y"}.get(
+                unit, "%w"
+            )
             text = f"STRFTIME('{form}', {name})"
             if unit == "quarter":
                 text = f"STRFTIME('%Y', {name}) || '-Q' || ((STRFTIME('%m', {name}) + 2) / 3)"
@@ -1000,7 +1304,11 @@ def _quoted(name: str) -> bool:
 
 
 def _of(column: Column) -> exp.Column:
-    return exp.column(column.name, table=exp.to_identifier(_short(column.table), quoted=_quoted(_short(column.table))), quoted=_quoted(column.name))
+    return exp.column(
+        column.name,
+        table=exp.to_identifier(_short(column.table), quoted=_quoted(_short(column.table))),
+        quoted=_quoted(column.name),
+    )
 
 
 def _table(table: Table) -> exp.Table:

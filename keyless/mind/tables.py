@@ -25,12 +25,17 @@ _TYPED = re.compile(
     rf"(?i)^[\s\-*•|]{{0,20}}({_NAME}|[^:\n\t|]{{1,200}}?(?=:))[\s:(|]{{1,200}}({_TYPE})(?![\w?])([^\n]*)$"
 )
 _BARE = re.compile(rf"^[\s\-*•]{{0,20}}({_NAME})\s*(?:\(([^()\n]*)\))?\s*(?:[-–—:][^\n]*)?$")
-_HEADING = re.compile(rf"(?i)^[\s\-*•#]{{0,20}}table\b(?: name)?[ \t]*[:=]?[ \t]*({_NAME})[ \t]*(?:[:(,\-–—][ \t]*([^\n]*))?$")
+_HEADING = re.compile(
+    rf"(?i)^[\s\-*•#]{{0,20}}table\b(?: name)?[ \t]*[:=]?[ \t]*({_NAME})[ \t]*(?:[:(,\-–—][ \t]*([^\n]*))?$"
+)
 _OPENED = re.compile(rf"^[\s\-*•#]{{0,20}}({_NAME})[ \t]*(?:\((.*)\)\W*|:[ \t]*(.*))$")
 _COLUMNS = re.compile(r"(?i)^[\s\-*•]{0,20}(?:\w+ ){0,2}(?:columns|fields)\b[^:\n]{0,80}:[ \t]*([^\n]*)$")
-_REFERENCE = re.compile(r"(?i)\b(?:references|fk to|foreign key to|refers to|->|→)\s*[`\"]?(\w+)[`\"]?(?:\s*[.(]\s*[`\"]?(\w+))?")
+_REFERENCE = re.compile(
+    r"(?i)\b(?:references|fk to|foreign key to|refers to|->|→)\s*[`\"]?(\w+)[`\"]?(?:\s*[.(]\s*[`\"]?(\w+))?"
+)
 _LINK = re.compile(r"(?i)\b(\w+)\.(\w+)\s*(?:->|→|=|references|refers to|joins)\s*(\w+)\.(\w+)")
 _VALUES = re.compile(r"(?i)\b(\w+)\b[^\n'.]{0,40}?((?:'[^'\n]{1,60}'(?:,? (?:or|and) |[,|/] ?)){1,50}'[^'\n]{1,60}')")
+_INLINE = re.compile(rf"\b([A-Za-z_]\w{{0,60}})\((\s*\w+(?: {_TYPE})?(?:\s*,\s*\w+(?: {_TYPE})?){{1,200}}\s*)\)", re.I)
 _VALUE = re.compile(r"'([^'\n]{1,60})'")
 
 
@@ -59,7 +64,7 @@ class Table:
 
     def add(self, name: str, kind: str, rest: str = "") -> None:
         """Take in a column of which ``rest`` says more; a second one of that name is left out."""
-        name = name.strip().strip("`\"[]").strip()
+        name = name.strip().strip('`"[]').strip()
         if not name or len(self.columns) >= _MOST_COLUMNS or any(c.name.lower() == name.lower() for c in self.columns):
             return
         self.columns.append(Column(self.name, name, _kind(kind, name), tuple(_VALUE.findall(rest))))
@@ -71,7 +76,7 @@ def tables_in(material: str) -> list[Table]:
     """The tables that ``material`` describes with their columns, in its order; empty where it describes none."""
     material = material[:_MOST_CHARACTERS]
     found: dict[str, Table] = {}
-    for table in itertools.chain(_created(material), _in_json(material), _in_text(material)):
+    for table in itertools.chain(_created(material), _in_json(material), _in_text(material), _in_sentences(material)):
         if table.columns and table.name.lower() not in found:
             found[table.name.lower()] = table
     for here, column, there, other in _LINK.findall(material):
@@ -112,11 +117,15 @@ def _kind(declared: str, name: str) -> str:
     plain = words(name)
     if re.search(r"bool|bit\b", declared) or (not declared and re.match(r"(?:is|has) ", plain)):
         return "boolean"
-    if re.search(r"date|time(?!d)|timestamp", declared) or (not declared and re.search(r"\b(?:date|at|on|time)$", plain)):
+    if re.search(r"date|time(?!d)|timestamp", declared) or (
+        not declared and re.search(r"\b(?:date|at|on|time)$", plain)
+    ):
         return "date"
     if re.search(r"int|serial|dec|num|float|double|real|money", declared) and "interval" not in declared:
         return "number"
-    if not declared and re.search(r"\b(?:id|amount|price|total|quantity|count|cost|salary|age|year|number|score|rating)$", plain):
+    if not declared and re.search(
+        r"\b(?:id|amount|price|total|quantity|count|cost|salary|age|year|number|score|rating)$", plain
+    ):
         return "number"
     # SQLite and CSV files keep dates as text.
     return "date" if re.search(r"(?:^| )(?:date|timestamp)$|\bat$", plain) else "text" if declared else "any"
@@ -166,7 +175,7 @@ def _in_json(material: str) -> Iterator[Table]:
             continue
         above = material[: match.start()].rstrip().rpartition("\n")[2]
         heading = _HEADING.match(above.rstrip(" :")) or re.match(rf"\W*({_NAME})\s*:?$", above)
-        yield from _walk(value, heading.group(1).strip("`\"") if heading else "", 0)
+        yield from _walk(value, heading.group(1).strip('`"') if heading else "", 0)
 
 
 def _walk(value: Any, name: str, depth: int) -> Iterator[Table]:
@@ -190,23 +199,27 @@ def _walk(value: Any, name: str, depth: int) -> Iterator[Table]:
             yield table
             return
         for key, part in value.items():
-            if isinstance(part, dict) and part and all(isinstance(v, str) for v in part.values()) and depth < 3:
-                table = Table(key)
-                _json_columns(table, part)
-                yield table
-            elif isinstance(part, list) and part and all(isinstance(v, str) for v in part):
+            if (isinstance(part, dict) and part and all(isinstance(v, str) for v in part.values()) and depth < 3) or (
+                isinstance(part, list) and part and all(isinstance(v, str) for v in part)
+            ):
                 table = Table(key)
                 _json_columns(table, part)
                 yield table
             elif isinstance(part, dict | list):
-                if isinstance(part, list) and part and all(isinstance(v, dict) and "name" in v and "columns" not in v for v in part):
+                if (
+                    isinstance(part, list)
+                    and part
+                    and all(isinstance(v, dict) and "name" in v and "columns" not in v for v in part)
+                ):
                     part = {"columns": part, "name": key}
                 yield from _walk(part, key, depth + 1)
 
 
 def _json_columns(table: Table, columns: Any) -> None:
     if isinstance(columns, dict):
-        columns = [{"name": name, **(more if isinstance(more, dict) else {"type": more})} for name, more in columns.items()]
+        columns = [
+            {"name": name, **(more if isinstance(more, dict) else {"type": more})} for name, more in columns.items()
+        ]
     for column in columns if isinstance(columns, list) else []:
         if isinstance(column, dict):
             rest = f"{column.get('description', '')} {column.get('references', '') and 'references ' + str(column['references'])}"
@@ -224,7 +237,7 @@ def _in_text(material: str) -> Iterator[Table]:
         if heading := _HEADING.match(line):
             if table is not None:
                 yield table
-            table, listing = Table(heading.group(1).strip("`\"")), False
+            table, listing = Table(heading.group(1).strip('`"')), False
             if heading.group(2):
                 _read_list(table, _COLUMNS.sub(r"\1", heading.group(2)).rstrip(") "))
         elif table is not None and (columns := _COLUMNS.match(line)):
@@ -235,7 +248,7 @@ def _in_text(material: str) -> Iterator[Table]:
         elif table is not None and listing and (bare := _BARE.match(line)) and len(line) < 200:
             table.add(bare.group(1), "", line)
         elif (opened := _OPENED.match(line)) and not re.match(r"(?i)^\W*(?:rules?|note|question|example)\b", line):
-            fresh = Table(opened.group(1).strip("`\""))
+            fresh = Table(opened.group(1).strip('`"'))
             _read_list(fresh, opened.group(2) or opened.group(3) or "")
             if len(fresh.columns) > 1 or (fresh.columns and opened.group(2)):
                 if table is not None:
@@ -245,6 +258,15 @@ def _in_text(material: str) -> Iterator[Table]:
             listing = False
     if table is not None:
         yield table
+
+
+def _in_sentences(material: str) -> Iterator[Table]:
+    """``orders(id, total)`` in the middle of a sentence that speaks of tables."""
+    if re.search(r"(?i)\b(?:tables?|schema|database)\b", material):
+        for match in itertools.islice(_INLINE.finditer(material), _MOST_BLOCKS):
+            table = Table(match.group(1))
+            _read_list(table, match.group(2))
+            yield table
 
 
 def _read_list(table: Table, text: str) -> None:
