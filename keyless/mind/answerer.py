@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,6 +14,7 @@ import numpy as np
 from keyless.mind import embedder, engine, moderation
 from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine, Sampling, refuse_megabytes
+from keyless.mind.judging import Judge, Question
 from keyless.mind.tasks import understand
 from keyless.mind.text import pieces
 from keyless.mind.thinking import Thinker, Thought, is_plainly_prose, pictures_of, tool_results, wanted_schema
@@ -33,6 +35,9 @@ from keyless.neutral import (
 
 _MAX_EMBEDDING_CHARACTERS = 64 * 8192
 """A longer text has more tokens than any API takes; it is not worth counting."""
+_LONG_ENOUGH = 700
+"""Characters after which an answer that no client's limit ends is over at the next end of a sentence or line."""
+_AT_AN_END = re.compile(r"(?:[^\W\d][.!?][\"'”’)*]*\s*|\n)$")
 
 
 class Answerer:
@@ -51,6 +56,7 @@ class Answerer:
         self._engine = language
         self._embedder = embeddings
         self._thinker = Thinker(embeddings)
+        self._judge = Judge(embeddings)
         self._workers = Workers(engine.SLOTS)
         # Apart, because a bulk of texts keeps a thread for seconds and nobody's decision shall wait for that.
         self._bulk = Workers(engine.SLOTS)
@@ -159,6 +165,12 @@ class Answerer:
 
         return await self._workers.run(work)
 
+    async def decide(self, state: str, questions: dict[str, Question]) -> dict[str, list[float]]:
+        """How probable each answer to each question about ``state`` is."""
+        return await self._workers.run(
+            lambda desk: {n: self._judge.probabilities(state, q) for n, q in questions.items()}
+        )
+
     # --- texts ------------------------------------------------------------------------------------
 
     async def count_text(self, text: str) -> int:
@@ -196,12 +208,15 @@ class Answerer:
     # --- prose ------------------------------------------------------------------------------------
 
     async def _whole_prose(self, request: Request) -> Reply:
-        stops = request.stop
+        stops, ends_itself = request.stop, _ends_itself(request)
         text, done = await self._engine.complete(
-            _chat(request.messages), _sampling(request), until=lambda text: any(s in text for s in stops)
+            _chat(request.messages),
+            _sampling(request),
+            until=lambda text: any(s in text for s in stops) or (ends_itself and _is_over(text)),
         )
         at, stop = _first_stop(text, stops)
-        return Reply(text[:at], (), "stop" if stop else done.finish_reason, done.usage, stop)
+        reason = "stop" if stop or ends_itself else done.finish_reason
+        return Reply(text[:at], (), reason, done.usage, stop)
 
     async def _prose(
         self, prompt: list[dict[str, str]], request: Request, counted: int | None = None
@@ -213,13 +228,15 @@ class Answerer:
         held = ""
         sent = ""
         prompt_tokens = 0
+        ends_itself = _ends_itself(request)
         stream = self._engine.stream(prompt, _sampling(request))
         try:
             async for event in stream:
                 if isinstance(event, Done):
                     if held:
                         yield TextDelta(held)
-                    yield replace(event, usage=Usage(prompt_tokens, event.usage.completion_tokens))
+                    reason: FinishReason = "stop" if ends_itself else event.finish_reason
+                    yield Done(reason, Usage(prompt_tokens, event.usage.completion_tokens))
                     return
                 if isinstance(event, Started):
                     prompt_tokens = event.prompt_tokens if counted is None else counted
@@ -232,6 +249,10 @@ class Answerer:
                         yield TextDelta(held[:at])
                     tokens = len(await self._engine.tokenize(sent + held))
                     yield Done("stop", Usage(prompt_tokens, tokens), stop)
+                    return
+                if ends_itself and _is_over(sent + held):
+                    yield TextDelta(held)
+                    yield Done("stop", Usage(prompt_tokens, len(await self._engine.tokenize(sent + held))))
                     return
                 # What may be the beginning of a stop string waits for the next token.
                 keep = _possible_start(held, request.stop)
@@ -284,10 +305,19 @@ def _chat(messages: tuple[Message, ...]) -> list[dict[str, str]]:
     return chat
 
 
+def _ends_itself(request: Request) -> bool:
+    """Whether the client allows more than a model this small has to say: then the answer's end is the model's own."""
+    return request.max_tokens is None or request.max_tokens > engine.DEFAULT_MAX_TOKENS
+
+
+def _is_over(text: str) -> bool:
+    return len(text) >= _LONG_ENOUGH and bool(_AT_AN_END.search(text[-12:]))
+
+
 def _sampling(request: Request) -> Sampling:
     # Stop strings are watched for here, because llama.cpp does not tell which of them it met.
     return Sampling(
-        max_tokens=request.max_tokens,
+        max_tokens=None if _ends_itself(request) else request.max_tokens,
         temperature=request.temperature,
         top_p=request.top_p,
         seed=request.seed,
