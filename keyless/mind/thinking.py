@@ -16,7 +16,7 @@ from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
-from keyless.mind.sql_requests import asks_for_sql, sql_for, with_sql
+from keyless.mind.sql.requests import asks_for_sql, sql_for, with_sql
 from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import sentences, up_to_last_stop, words
 from keyless.neutral import Message, Request, Tool, ToolCall

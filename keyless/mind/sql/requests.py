@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from keyless.mind.sql import Alike, statement
+from keyless.mind.sql import statement
+from keyless.mind.sql.names import Alike
 from keyless.mind.text import sentences, words
 from keyless.neutral import Message
 
