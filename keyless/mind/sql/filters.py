@@ -213,6 +213,22 @@ class Filters:
                 for negated in (False, True):
                     if some := [exp.Literal.string(v) for v, n in hits if n is negated]:
                         self._keep_one_of(column, some, negated)
+        for column in (
+            c for t in self.names.focus[:1] for c in t.columns if c.kind in ("text", "any") and not c.is_key
+        ):
+            # "with clay soil": the value stands before its column.
+            said = (
+                rf"(?i)\b(?:with|having|of|on|in) (?:an? )?((?!{STOP}\b)[a-z-]{{3,}}) {re.escape(words(column.name))}\b"
+            )
+            match = re.search(said, self.left)
+            if (
+                match
+                and not AGGREGATE.match(match.group(1))
+                and not adjective_of(match.group(1))
+                and not self.names.column(match.group(1))
+            ):
+                self._keep(column, "=", exp.Literal.string(match.group(1)))
+                self._crossed(match.start(), match.end())
         for match in found_in(re.compile(QUOTED), self.left):
             self._read_value(match, next(filter(None, match.groups())))
         for match in found_in(CAPITAL, self.left):
@@ -248,7 +264,7 @@ class Filters:
         for phrase in (after, after.split(" ")[0], *said):
             if phrase and column is None:
                 column = self.names.column(phrase, ("text",), least=0.75, within=near)
-                table = self.names.table(phrase) if phrase == after.split(" ")[0] else None
+                table = self.names.table(phrase) if phrase in (after.split(" ")[0], last) else None
                 if column is None and table:
                     column = self.names.label(table)[0]
         if column is None:
@@ -267,11 +283,13 @@ class Filters:
         if not columns:
             return None
         link = (context.split() or [""])[-1].lower()
-        if link == "by" and (
+        if link in ("by", "did", "does", "has") and (
             made := [c for t in near if t not in self.names.focus[:1] for c in self.names.label(t) if c.kind == "text"]
         ):
             return made[0]
-        scores = self.names.alike(value, [f"{words(c.name)}" for c in columns])
+        # A name says of what it is a name, and not by itself what can be one.
+        labels = {c for t in near for c in self.names.label(t) if c.name != "label"}
+        scores = self.names.alike(value, [words(c.table if c in labels else c.name) for c in columns])
         phrase = self.names.alike(f"{context} {value}".strip(), [f"{words(c.table)} {words(c.name)}" for c in columns])
         place = 0.15 if link in ("in", "from", "to", "at") else 0.0
         own = {t.name for t in self.names.focus[:1]}
@@ -335,15 +353,8 @@ class Filters:
                     sqlglot.parse_one(f"LOWER({column_of(column).sql('postgres')}) LIKE 'yes%'", read="postgres")
                 )
         for table in self.names.focus[:1]:
-            kinds = [
-                c
-                for c in table.columns
-                if c.kind == "text"
-                and re.search(
-                    r"status|state|type|categor|kind|genre|class|gender|level|specialt|segment|tier|group",
-                    words(c.name),
-                )
-            ]
+            kinds = [c for c in table.columns if c.kind in ("text", "any") and not c.is_key and not c.values]
+            kinds = [c for c in kinds if c not in self.names.label(table)][:MOST_COMPARED]
             name = (stems_of(table.name) or [""])[-1]
             match = re.search(
                 rf"(?i)(?:^|\b(?:the|of|all|many|show|list|find|count|which)\s+)((?:(?!{STOP}\b|how\b|many\b|show\b|list\b|find\b|count\b|which\b|what\b|names?\b|number\b|different\b|distinct\b)[a-z]+\s+){{1,2}})(?={name})",

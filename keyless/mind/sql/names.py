@@ -168,9 +168,9 @@ class Names:
     def label(self, table: Table) -> list[Column]:
         """The columns by which people know a row of ``table``."""
         texts = [c for c in table.columns if c.kind in ("text", "any") and not c.is_key]
-        named = [c for c in texts if re.search(r"\b(?:name|title|label)$", words(c.name))]
+        named = [c for c in texts if re.search(r"(?:name|title|label)$", words(c.name))]
         if len(named) > 1 and (
-            own := [c for c in named if re.search(r"^(?:first|last|full)\b|^(?:name|title)$", words(c.name))]
+            own := [c for c in named if re.search(r"^(?:first|last|full)\b|^(?:sur)?name$|^title$", words(c.name))]
         ):
             named = own
         return named or texts[:1] or table.columns[:1]

@@ -53,8 +53,7 @@ class Reader(Filters):
         self._read_measures()
         if superlatives and not top:
             self._apply_superlatives(superlatives)
-        if (not plan.measures and not plan.order) or (plan.measures and plan.measures[0].function == "COUNT"):
-            self._read_qualities()
+        self._read_qualities()
         self._read_selection()
         if self.pending_order:
             self._apply_pending()
@@ -145,8 +144,16 @@ class Reader(Filters):
             if match := re.search(rf"(?i)\b{said}\b", self.left):
                 self._group_by_time(unit)
                 self._crossed(match.start(), match.end())
+        units = [c for t in self.names.tables.values() for c in t.columns if " per " in words(c.name)]
         for match in found_in(GROUPED, self.left):
             phrase = match.group(1).strip()
+            if any(
+                re.search(rf"{words(c.name)}\b", self.question, re.I)
+                for c in units
+                if phrase.split()[0].lower() in words(c.name).split()
+            ):
+                # "The price per tonne" is a column.
+                continue
             unit = re.match(rf"(?i)({UNIT})\b", self.left[match.start(1) :])
             table = self.names.table(phrase)
             if unit and self._group_by_time(unit.group(1).lower()):
@@ -335,11 +342,11 @@ class Reader(Filters):
             ):
                 plan.measures.append(Measure("MAX" if up else "MIN", other, other.table))
                 continue
-            column = self._dimension(measured, noun, counted)
+            column = self._dimension(measured, noun, counted or (None if noun else table))
             if column:
                 up = up if not (column.kind == "date" and measured == "age") else not up
                 plan.order.append((column, up))
-                plan.limit = count or (1 if is_singular(noun) else None)
+                plan.limit = count or (1 if is_singular(noun or entity) else None)
 
     def _dimension(self, measured: str, noun: str, table: Table | None) -> Column | None:
         """The column that an adjective orders by."""
@@ -349,7 +356,11 @@ class Reader(Filters):
         found = self.names.column(measured, ("number",), least=0.2, within=within) if measured else None
         if measured == "age" and (found is None or "age" not in words(found.name).split()):
             found = self._first_date(within, "birth") or found
-        return found or self.names.column(noun, ("number",), least=MEANT, within=within)
+        found = found or self.names.column(noun, ("number",), least=MEANT, within=within)
+        # "The smallest field": by the number that comes nearest to a size.
+        return found or (
+            self.names.column(measured or "size", ("number",), least=-1.0, within=[table]) if table else None
+        )
 
     def _apply_pending(self) -> None:
         measured, up, noun = self.pending_order or ("", True, "")

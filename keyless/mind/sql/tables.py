@@ -34,7 +34,7 @@ _REFERENCE = re.compile(
     r"(?i)\b(?:references|fk to|foreign key to|refers to|->|→)\s*[`\"]?(\w+)[`\"]?(?:\s*[.(]\s*[`\"]?(\w+))?"
 )
 _LINK = re.compile(r"(?i)\b(\w+)\.(\w+)\s*(?:->|→|=|references|refers to|joins)\s*(\w+)\.(\w+)")
-_VALUES = re.compile(r"(?i)\b(\w+)\b[^\n'.]{0,40}?((?:'[^'\n]{1,60}'(?:,? (?:or|and) |[,|/] ?)){1,50}'[^'\n]{1,60}')")
+_VALUES = re.compile(r"(?i)\b(\w+)\b[^\n'.,]{0,40}?((?:'[^'\n]{1,60}'(?:,? (?:or|and) |[,|/] ?)){1,50}'[^'\n]{1,60}')")
 _INLINE = re.compile(rf"\b([A-Za-z_]\w{{0,60}})\((\s*\w+(?: {_TYPE})?(?:\s*,\s*\w+(?: {_TYPE})?){{1,200}}\s*)\)", re.I)
 _VALUE = re.compile(r"'([^'\n]{1,60})'")
 
