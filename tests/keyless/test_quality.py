@@ -54,8 +54,8 @@ def test_tools(client):
 
 def test_sql(client):
     score = quality.sql(client)
-    assert score.total >= 90
-    assert score.share >= 0.95, score.wrong
+    assert score.total >= 150
+    assert score.share >= 0.94, score.wrong
 
 
 @pytest.fixture(scope="module")

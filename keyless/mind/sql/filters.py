@@ -217,14 +217,12 @@ class Filters:
             c for t in self.names.focus[:1] for c in t.columns if c.kind in ("text", "any") and not c.is_key
         ):
             # "with clay soil": the value stands before its column.
-            said = (
-                rf"(?i)\b(?:with|having|of|on|in) (?:an? )?((?!{STOP}\b)[a-z-]{{3,}}) {re.escape(words(column.name))}\b"
-            )
+            said = rf"\b(?i:with|having|has|have|of|on|in|list|show|find|the|all) (?:an? |the )?((?!{STOP}\b)[a-z-]{{3,}}) (?i:{re.escape(words(column.name))})\b"
             match = re.search(said, self.left)
             if (
                 match
                 and not AGGREGATE.match(match.group(1))
-                and not adjective_of(match.group(1))
+                and not match.group(1).endswith("est")
                 and not self.names.column(match.group(1))
             ):
                 self._keep(column, "=", exp.Literal.string(match.group(1)))
@@ -283,8 +281,14 @@ class Filters:
         if not columns:
             return None
         link = (context.split() or [""])[-1].lower()
-        if link in ("by", "did", "does", "has") and (
-            made := [c for t in near if t not in self.names.focus[:1] for c in self.names.label(t) if c.kind == "text"]
+        if link in ("by", "of", "did", "does", "has") and (
+            made := [
+                c
+                for t in near
+                if t not in self.names.focus[:1]
+                for c in self.names.label(t)
+                if re.search(r"name$", words(c.name))
+            ]
         ):
             return made[0]
         # A name says of what it is a name, and not by itself what can be one.
@@ -306,7 +310,14 @@ class Filters:
             + p
             - n
             + (0.1 if c.table in own else 0.0)
-            + (place if re.search(r"city|country|region|state|place|location|address|town", words(c.name)) else 0.0)
+            + (
+                place
+                if re.search(
+                    r"city|country|region|state|place|location|address|town|cent(?:er|re)|site|office|zone",
+                    words(c.name),
+                )
+                else 0.0
+            )
             for s, p, n, c in zip(scores, phrase, named, columns, strict=True)
         ]
         return columns[max(range(len(columns)), key=lambda i: totals[i])]
@@ -337,9 +348,11 @@ class Filters:
         for table in self.names.near():
             for column in table.columns:
                 own = [s for s in stems_of(column.name) if s not in stems_of(table.name)]
-                if column.kind == "boolean" and own and all(among(s, stems) for s in own):
-                    self._keep(column, "=", exp.true())
-                    self.left = " ".join(w for w in self.left.split() if not any(among(s, own) for s in stems_of(w)))
+                for said, holds in ((own, exp.true()), ([f"un{s}" for s in own], exp.false())):
+                    if column.kind == "boolean" and own and all(among(s, stems) for s in said):
+                        self._keep(column, "=", holds)
+                        kept = [w for w in self.left.split() if not any(among(s, said) for s in stems_of(w))]
+                        self.left = " ".join(kept)
         for column in (
             c
             for t in self.names.focus[:1]
@@ -354,7 +367,8 @@ class Filters:
                 )
         for table in self.names.focus[:1]:
             kinds = [c for c in table.columns if c.kind in ("text", "any") and not c.is_key and not c.values]
-            kinds = [c for c in kinds if c not in self.names.label(table)][:MOST_COMPARED]
+            kinds = [c for c in kinds if not re.search(r"(?:name|title)$", words(c.name))][:MOST_COMPARED]
+            kinds = [c for c in kinds if not all(among(s, stems_of(self.question)) for s in stems_of(c.name))]
             name = (stems_of(table.name) or [""])[-1]
             match = re.search(
                 rf"(?i)(?:^|\b(?:the|of|all|many|show|list|find|count|which)\s+)((?:(?!{STOP}\b|how\b|many\b|show\b|list\b|find\b|count\b|which\b|what\b|names?\b|number\b|different\b|distinct\b)[a-z]+\s+){{1,2}})(?={name})",

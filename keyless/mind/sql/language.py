@@ -82,7 +82,7 @@ NEGATION = re.compile(
     r"(?i)\b(?:not|except(?: for)?|excluding|other than|outside(?: of)?|isn['’]t|aren['’]t|but)(?:\s+(?:in|from|the|those))*\s*$"
 )
 CAPITAL = re.compile(
-    r"(?<![\w'\"])(?:[A-Z][\w'’&.-]*\w|[A-Z])(?:\s+(?:[A-Z][\w'’&.-]*\w|of|de|da|von|van))*(?<! of)(?<! de)(?<! da)(?<! van)(?<! von)"
+    r"(?<![\w'\"])(?:[A-Z][\w'’&.-]*\w|[A-Z])(?:\s+(?:[A-Z][\w'’&.-]*\w|de|da|von|van))*(?<! de)(?<! da)(?<! van)(?<! von)"
 )
 WRITES = re.compile(
     r"(?i)^\W*(?:please\s+|can you\s+|could you\s+)?(?:delete|drop|insert|update|truncate|alter|remove|create|rename)\b"

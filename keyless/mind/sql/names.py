@@ -144,7 +144,12 @@ class Names:
         def favour(column: Column) -> float:
             return 0.1 / (1 + names.index(column.table)) if column.table in names else 0.0
 
-        scores = [self.likeness(stems, c) + favour(c) * 0.9 for c in candidates]
+        said = phrase.lower()
+        # Rate and rating have one stem.
+        literal = [0.15 if re.search(rf"\b{re.escape(words(c.name))}\b", said) else 0.0 for c in candidates]
+        scores = [
+            self.likeness(stems, c) + favour(c) * 0.9 + exact for c, exact in zip(candidates, literal, strict=True)
+        ]
         best = max(range(len(candidates)), key=lambda i: scores[i])
         if scores[best] >= max(least, 0.45):
             return candidates[best]

@@ -73,7 +73,7 @@ class Reader(Filters):
             if target:
                 self.plan.order.append((target, down))
                 self._crossed(match.start(), match.end())
-        first = re.search(r"(?i),?\s*\b(\w+est)\b(?:\s+(\w+))?\s+first\b", self.left)
+        first = re.search(r"(?i),?\s*\b(\w+est|most|least)\b(?:\s+(\w+))?\s+first\b", self.left)
         if first and (adjective := adjective_of(first.group(1))):
             self._crossed(first.start(), first.end())
             self.pending_order = (*adjective, first.group(2) or "")

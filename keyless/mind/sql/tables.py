@@ -99,6 +99,12 @@ def _complete_links(table: Table, known: dict[str, Table]) -> None:
             target = next((t for n, t in known.items() if t is not table and _names(n, stem)), None)
             same = next((c.name for c in target.columns if c.name.lower() == column.name.lower()), "") if target else ""
             other = same or "id"
+        if target is None and column is not table.columns[0] and words(column.name) not in ("id", "name", "title"):
+            # What stands first in another table names its rows, whatever it is called.
+            target = next(
+                (t for t in known.values() if t is not table and t.columns[0].name.lower() == column.name.lower()), None
+            )
+            other = column.name
         match = next((c.name for c in target.columns if c.name.lower() == other.lower()), None) if target else None
         if target is not None and match:
             links[column.name] = (target.name, match)
