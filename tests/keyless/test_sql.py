@@ -12,7 +12,9 @@ import sqlglot
 from keyless.mind.decisions import Decider
 from keyless.mind.sql import statement
 from keyless.mind.sql.query import checked
+from keyless.mind.sql.requests import asks_for_sql
 from keyless.mind.sql.tables import tables_in
+from keyless.neutral import Message
 
 SCHEMA = "Table: customers\nColumns: id INT, name TEXT\n\nTable: orders\nColumns: id INT, customer_id INT, total DECIMAL, created_at TIMESTAMP"
 TABLES = {
@@ -148,6 +150,31 @@ def ask(http, messages, **more):
 )  # fmt: skip
 def test_a_request_for_sql_gets_sql(messages, http):
     assert ask(http, messages)["content"] == COUNTED
+
+
+@pytest.mark.parametrize(
+    ("text", "asks"),
+    [
+        ("Return ONLY the SQL query.", True),
+        ("Answer with one SELECT statement.", True),
+        ("Translate this question into SQL: how many orders are there?", True),
+        (
+            "Read the ticket, then answer and select one label.\nbilling: invoices, payments\nsales: offers, prices",
+            False,
+        ),
+        ("Write a sentence about the SQL server.", False),
+        ("Explain why people write SQL.", False),
+    ],
+)
+def test_what_asks_for_sql(text, asks):
+    assert asks_for_sql((Message("user", text),)) is asks
+
+
+def test_asking_takes_linear_time():
+    began = time.process_time()
+    for unit in ("write ", "write a ", "SQL ", "write a select ", "x"):
+        asks_for_sql((Message("user", unit * 50_000),))
+    assert time.process_time() - began < 3
 
 
 def test_words_about_sql_stay_words(http):

@@ -12,7 +12,7 @@ from keyless.neutral import Message
 
 _ASKED = re.compile(
     r"(?i)\b(?:write|return|generate|give|output|produce|create|answer|respond|reply|translate|convert|provide|build)s?\b[^.\n]{0,80}"
-    r"\b(?:SQL|SELECT)\b(?! (?:injection|server|database|analyst|expert|course|tutorial|book))"
+    r"\b(?:SQL|(?-i:SELECT))\b(?! (?:injection|server|database|analyst|expert|course|tutorial|book))"
 )
 _ABOUT_SQL = re.compile(
     r"(?i)\b(?:explain|why|difference|compare|what is|what does|how does|teach|describe)\b[^.\n]{0,60}\bSQL\b"
