@@ -184,10 +184,15 @@ def test_words_about_sql_stay_words(http):
 
 def test_a_field_and_a_parameter_that_are_sql(http):
     field = {"type": "object", "properties": {"query": {"type": "string", "description": "The SQL to run"}}, "required": ["query"]}  # fmt: skip
+    told = {"type": "string", "description": "What the SQL does, and why"}
+    both = {"type": "object", "properties": {"sql": {"type": "string"}, "note": told}, "required": ["sql", "note"]}
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": field}}
     asked = {"role": "user", "content": "How many orders are there?"}
     filled = ask(http, [{"role": "system", "content": SCHEMA}, asked], response_format=form)
     assert json.loads(filled["content"]) == {"query": COUNTED}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": both}}
+    filled = json.loads(ask(http, [{"role": "system", "content": SCHEMA}, asked], response_format=form)["content"])
+    assert filled["sql"] == COUNTED and filled["note"] != COUNTED
     # As an agent goes: the columns come from a tool, asked for by the table's name.
     tool = {"type": "function", "function": {"name": "run", "description": "Run SQL.", "parameters": field}}
     call = {"id": "a", "type": "function", "function": {"name": "get_schema", "arguments": '{"table_name": "orders"}'}}

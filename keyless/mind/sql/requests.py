@@ -22,6 +22,9 @@ _LEAD = re.compile(
     r"(?:SQL\s*)?(?:query|statement|SQL|SELECT)\s*(?:query|statement)?\s*(?:that|to|which|for)?\s*(?:finds?|returns?|gets?|shows?|lists?|computes?|calculates?|answers?)?:?\s*"
 )
 _FIELD = re.compile(r"(?i)\bsql\b")
+_WORDS_ABOUT = re.compile(
+    r"(?i)\b(?:why|how|explain\w*|explanation|summary|reason\w*|describe\w*|title|comment|dialect|error|whether)\b"
+)
 
 
 def asks_for_sql(messages: tuple[Message, ...]) -> bool:
@@ -48,7 +51,8 @@ def with_sql(
 
 def _is_sql(name: str, schema: Any) -> bool:
     described = schema.get("description", "") if isinstance(schema, dict) else ""
-    return bool(_FIELD.search(words(name)) or (isinstance(described, str) and _FIELD.search(described)))
+    plain = f"{words(name)}. {described}" if isinstance(described, str) else words(name)
+    return bool(_FIELD.search(plain)) and not _WORDS_ABOUT.search(plain)
 
 
 def material_of(messages: tuple[Message, ...]) -> str:
