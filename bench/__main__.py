@@ -104,6 +104,7 @@ def qualities(client: httpx.Client) -> None:
             *quality.choices(client, data),
             quality.fields(client, data),
             quality.tools(client, data),
+            *([quality.sql(client, data)] if (data / "sql.yaml").exists() else []),
         ]
         if data == quality.DATA:
             found.append(quality.pages(client))

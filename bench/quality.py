@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import importlib.util
 import json
+import sqlite3
 import sys
+from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -162,6 +165,52 @@ def _read_off(client: httpx.Client, data: bytes, *, is_pdf: bool) -> str:
     words = {"type": "text", "text": "What is written here?"}
     answer = _chat(client, [{"role": "user", "content": [words, part]}])["content"]
     return answer.partition('reads: "')[2].removesuffix('".')
+
+
+def sql(client: httpx.Client, data: Path = DATA) -> Score:
+    """Questions about tables that the prompt describes: the statement is run on SQLite and its rows are compared with those of a known one.
+
+    More columns than asked for are allowed; other rows, fewer or more are not. Where nothing fits, no statement may read a row.
+    """
+    wrong, total = [], 0
+    for group in yaml.safe_load((data / "sql.yaml").read_text()):
+        with closing(sqlite3.connect(":memory:")) as database:
+            database.executescript(group["rows"])
+            database.execute("PRAGMA query_only = ON")
+            told = f"You are a sqlite expert. Generate a single SQL query based on the user's request.\nReturn ONLY the SQL query, no explanation or markdown.\n\nAvailable schema:\n{group['schema']}"
+            for question, want, *ordered in group["items"]:
+                total += 1
+                messages = [{"role": "system", "content": told}, {"role": "user", "content": question}]
+                statement = _chat(client, messages, max_tokens=400)["content"]
+                rows = _rows(database, statement)
+                expected = None if want == "none" else _rows(database, want)
+                if (
+                    (rows or None) != expected
+                    if expected is None
+                    else not _same_rows(rows, expected, ordered=bool(ordered))
+                ):
+                    wrong.append(f"{question} → {statement}")
+    return Score("sql", total - len(wrong), total, tuple(wrong))
+
+
+def _rows(database: sqlite3.Connection, statement: str) -> list[tuple[Any, ...]] | None:
+    try:
+        return [tuple(round(v, 6) if isinstance(v, float) else v for v in row) for row in database.execute(statement)]
+    except sqlite3.Error:
+        return None
+
+
+def _same_rows(got: list[tuple[Any, ...]] | None, want: list[tuple[Any, ...]] | None, *, ordered: bool) -> bool:
+    """Whether each wanted row is there, in its place where the order counts, and no other."""
+    if got is None or want is None or len(got) != len(want):
+        return False
+    left = [Counter(row) for row in got]
+    for wanted in map(Counter, want):
+        place = next((i for i, row in enumerate(left[: 1 if ordered else None]) if wanted <= row), None)
+        if place is None:
+            return False
+        del left[place]
+    return True
 
 
 def total_of(scores: list[Score], name: str) -> Score:

@@ -50,12 +50,12 @@ def resized(vectors: np.ndarray, dimensions: int) -> np.ndarray:
 
 
 def as_texts(value: Any) -> list[str]:
-    """Raises ``BadRequest`` for an empty input or for token ids, whose vocabulary keyless does not have."""
+    """Raises ``BadRequest`` for an empty input, for token ids, and for more texts than one call may have."""
     texts = [value] if isinstance(value, str) else value
     if not texts:
         raise BadRequest("Invalid 'input': empty array.", param="input")
     if not all(isinstance(t, str) for t in texts):
-        raise BadRequest("Invalid 'input': keyless reads texts, not token ids; send strings.", param="input")
+        raise BadRequest("Invalid 'input': send texts; this API has no token ids.", param="input")
     if len(texts) > MAX_TEXTS:
         raise BadRequest(f"Invalid 'input': at most {MAX_TEXTS} texts, got {len(texts)}.", param="input")
     if any(not t for t in texts):

@@ -103,3 +103,6 @@ class Answerer(Face):
             return self._thinker.think(request, lambda prompt, most: desk.ask(written(prompt, most)))
 
         return await self._workers.run(work)
+
+    def _ends_itself(self, request: Request) -> bool:
+        return request.max_tokens is None or request.max_tokens > self.default_max_tokens

@@ -67,12 +67,19 @@ class Decider:
     # --- labels -----------------------------------------------------------------------------------
 
     def choose(self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None) -> str:
-        """The label of ``labels`` (name to description, which may be empty) that fits ``text`` best.
+        """The one that ``weigh`` finds to fit best."""
+        scores = self.weigh(text, labels, examples)
+        return max(scores, key=scores.__getitem__)
+
+    def weigh(
+        self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None
+    ) -> dict[str, float]:
+        """How well each label of ``labels`` (name to description, which may be empty) fits ``text``; more is better.
 
         ``examples`` are texts with the label that each was given before: a text that is like one gets its label sooner.
         """
         if len(labels) == 1:
-            return next(iter(labels))
+            return dict.fromkeys(labels, 1.0)
         pieces = _pieces(text)
         scores = {}
         # Where some labels are known by examples and others are not, the known ones would win by sheer number.
@@ -94,7 +101,7 @@ class Decider:
             if alike := [shown for shown, given in examples or [] if given == label]:
                 score += self._closeness(pieces, alike, best=1)
             scores[label] = score
-        return max(scores, key=scores.__getitem__)
+        return scores
 
     def holds(self, text: str, name: str, description: str = "") -> bool:
         """Whether the statement that a boolean field's name and description make is true of ``text``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import numpy as np
 from keyless.mind import embedder, engine, moderation
 from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine, Sampling, refuse_megabytes
+from keyless.mind.judging import Judge, Question
 from keyless.mind.seeing import Eyes
 from keyless.mind.text import pieces
 from keyless.mind.weights import SLOTS
@@ -36,6 +38,9 @@ from keyless.neutral import (
 
 _MAX_EMBEDDING_CHARACTERS = 64 * 8192
 """A longer text has more tokens than any API takes; it is not worth counting."""
+_LONG_ENOUGH = 700
+"""Characters after which an answer that no client's limit ends is over at the next end of a sentence or line."""
+_AT_AN_END = re.compile(r"(?:[^\W\d][.!?][\"'”’)*]*\s*|\n)$")
 
 
 class Face(ABC):
@@ -54,6 +59,7 @@ class Face(ABC):
     def __init__(self, language: Engine, embeddings: Embedder) -> None:
         self._engine = language
         self._embedder = embeddings
+        self._judge = Judge(embeddings)
         self._eyes = Eyes()
         self._workers = Workers(SLOTS)
         # Apart, because a bulk of texts keeps a thread for seconds and nobody's decision shall wait for that.
@@ -137,15 +143,23 @@ class Face(ABC):
         """For each text a score from 0 to 1 for each category of ``moderation.CATEGORIES``."""
         return await self._bulk.run(lambda desk: moderation.scores(self._embedder, texts))
 
+    async def decide(self, state: str, questions: dict[str, Question]) -> dict[str, list[float]]:
+        """How probable each answer to each question about ``state`` is."""
+        return await self._workers.run(
+            lambda desk: {n: self._judge.probabilities(state, q) for n, q in questions.items()}
+        )
+
     # --- prose ------------------------------------------------------------------------------------
 
     async def _whole_prose(self, request: Request) -> Reply:
-        stops = request.stop
+        stops, ends_itself = request.stop, self._ends_itself(request)
         text, done = await self._engine.complete(
-            plain_chat(request.messages), self._sampling(request), until=lambda text: any(s in text for s in stops)
+            plain_chat(request.messages),
+            self._sampling(request),
+            until=lambda text: any(s in text for s in stops) or (ends_itself and _is_over(text)),
         )
         at, stop = _first_stop(text, stops)
-        return Reply(text[:at], (), "stop" if stop else done.finish_reason, done.usage, stop)
+        return Reply(text[:at], (), "stop" if stop or ends_itself else done.finish_reason, done.usage, stop)
 
     async def _prose(
         self,
@@ -162,6 +176,7 @@ class Face(ABC):
         held = ""
         sent = ""
         prompt_tokens = 0
+        ends_itself = self._ends_itself(request)
         stream = self._engine.stream(prompt, self._sampling(request), *([tools] if tools else []))
         try:
             async for event in stream:
@@ -172,7 +187,10 @@ class Face(ABC):
                     yield event
                     continue
                 if isinstance(event, Done):
-                    yield replace(event, usage=Usage(prompt_tokens, event.usage.completion_tokens))
+                    reason: FinishReason = "stop" if ends_itself else event.finish_reason
+                    yield replace(
+                        event, finish_reason=reason, usage=Usage(prompt_tokens, event.usage.completion_tokens)
+                    )
                     return
                 if isinstance(event, Started):
                     prompt_tokens = event.prompt_tokens if counted is None else counted
@@ -185,6 +203,10 @@ class Face(ABC):
                         yield TextDelta(held[:at])
                     tokens = len(await self._engine.tokenize(sent + held))
                     yield Done("stop", Usage(prompt_tokens, tokens), stop)
+                    return
+                if ends_itself and _is_over(sent + held):
+                    yield TextDelta(held)
+                    yield Done("stop", Usage(prompt_tokens, len(await self._engine.tokenize(sent + held))))
                     return
                 # What may be the beginning of a stop string waits for the next token.
                 keep = _possible_start(held, request.stop)
@@ -210,10 +232,17 @@ class Face(ABC):
             yield TextDelta(piece)
         yield Done(reason, Usage(prompt_tokens, len(tokens)), stop)
 
+    def _ends_itself(self, request: Request) -> bool:
+        """Whether the client allows more than the model has to say: then the answer's end is the model's own, at the end
+        of a sentence.
+        """
+        return False
+
     def _sampling(self, request: Request) -> Sampling:
         # Stop strings are watched for here, because llama.cpp does not tell which of them it met.
+        unlimited = request.max_tokens is None or self._ends_itself(request)
         return Sampling(
-            max_tokens=self.default_max_tokens if request.max_tokens is None else request.max_tokens,
+            max_tokens=self.default_max_tokens if unlimited else request.max_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
             seed=request.seed,
@@ -264,6 +293,10 @@ def plain_chat(messages: tuple[Message, ...]) -> list[dict[str, str]]:
         else:
             chat.append({"role": message.role, "content": message.content})
     return chat
+
+
+def _is_over(text: str) -> bool:
+    return len(text) >= _LONG_ENOUGH and bool(_AT_AN_END.search(text[-12:]))
 
 
 def _first_stop(text: str, stops: tuple[str, ...]) -> tuple[int, str | None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keyless.mind.choices import closed_choice
@@ -16,6 +16,7 @@ from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
+from keyless.mind.sql.requests import asks_for_sql, sql_for, with_sql
 from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import sentences, up_to_last_stop, words
 from keyless.neutral import Message, Request, Shown, Tool, ToolCall
@@ -50,10 +51,16 @@ class Thinker:
         """
         task = understand(request.messages)
         if calls := self._tool_calls(request, task, write):
-            return Thought(calls=tuple(calls))
+            alike, parameters = self._decider.alike, {t.name: t.parameters or {} for t in request.tools}
+            written = (with_sql(c.arguments, parameters[c.name], request.messages, alike) for c in calls)
+            return Thought(calls=tuple(replace(c, arguments=a) for c, a in zip(calls, written, strict=True)))
         if (schema := wanted_schema(request, task)) is not None:
             value = self._filler(task, write).fill(schema or {"type": "object"})
+            if isinstance(value, dict):
+                value = with_sql(value, schema, request.messages, self._decider.alike)
             return Thought(text=json.dumps(value, ensure_ascii=False), is_json=True)
+        if asks_for_sql(request.messages) and (query := sql_for(request.messages, self._decider.alike)):
+            return Thought(text=query)
         pictures = pictures_of(request.messages)
         # What is written in a picture asks for nothing.
         if options := closed_choice(Task("", task.instructions) if pictures else task):
@@ -149,9 +156,9 @@ def _is_gap(value: Any) -> bool:
 
 
 def is_plainly_prose(messages: tuple[Message, ...]) -> bool:
-    """Whether the latest question asks for neither JSON nor one of a few words."""
+    """Whether the latest question asks for neither JSON, nor SQL, nor one of a few words."""
     task = understand(messages)
-    return schema_in(task.instructions) is None and not closed_choice(task)
+    return schema_in(task.instructions) is None and not asks_for_sql(messages) and not closed_choice(task)
 
 
 def wanted_schema(request: Request, task: Task) -> dict[str, Any] | None:

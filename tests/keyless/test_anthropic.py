@@ -133,3 +133,37 @@ def test_errors_are_the_sdk_s_own(anthropic_client, keyless_url):
         ask(anthropic.Anthropic(base_url=f"{keyless_url}/anthropic", api_key="keyless:nope", max_retries=0))
     with pytest.raises(anthropic.BadRequestError):
         anthropic_client.messages.create(model="m", max_tokens=0, messages=[{"role": "user", "content": "Hi"}])
+
+
+SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+FINDER = {"type": "tool_search_tool_bm25_20251119", "name": "tool_search_tool_bm25"}
+
+
+def test_tools_that_anthropic_runs_may_be_declared(anthropic_client):
+    plain = ask(anthropic_client)
+    declared = ask(anthropic_client, tools=[SEARCH, FINDER])
+    assert declared.stop_reason == plain.stop_reason and declared.content == plain.content
+    called = ask(anthropic_client, "What is the weather in Oslo?", 100, tools=[SEARCH, WEATHER])
+    assert called.stop_reason == "tool_use" and called.content[-1].name == "get_weather"
+    counted = {"model": "claude-sonnet-5", "messages": [{"role": "user", "content": "Hi"}]}
+    assert anthropic_client.messages.count_tokens(**counted, tools=[SEARCH]).input_tokens > 0
+
+
+@pytest.mark.parametrize(
+    ("tool", "message"),
+    [
+        ({"name": "a"}, "tools.0.custom.input_schema: Field required"),
+        ({"type": "custom", "input_schema": {}}, "tools.0.custom.name: Field required"),
+        ({"type": "teleport_20250101", "name": "a"}, "tools.0: Input tag 'teleport_20250101' found using 'type'"),
+    ],
+)
+def test_tools_that_are_none_are_refused(tool, message, anthropic_client):
+    with pytest.raises(anthropic.BadRequestError, match=message):
+        ask(anthropic_client, tools=[tool])
+
+
+def test_a_huge_max_tokens_is_no_reason_to_go_on(anthropic_client):
+    question = [{"role": "user", "content": "Write a very long story about a lamp."}]
+    with anthropic_client.messages.stream(model="claude-sonnet-5", max_tokens=128_000, messages=question) as stream:
+        message = stream.get_final_message()
+    assert message.stop_reason == "end_turn" and 100 < message.usage.output_tokens <= 256

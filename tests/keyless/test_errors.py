@@ -26,6 +26,7 @@ PARTS = [{"role": "user", "content": [{"text": "Hi"}]}]
 CONTENTS = [{"role": "user", "parts": [{"text": "Hi"}]}]
 KEPT = [{"parts": [{"text": "Hi" + " and so on" * 400}]}]
 VERTEX = "/google/v1beta1/projects/p/locations/l/publishers/google/models"
+DECISION = {"model": "m", "state": "Hi", "questions": {"a": {"type": "noul", "instructions": "Is it so?"}}}
 GOOD = {
     "/openai/v1/chat/completions": {"model": "m", "messages": HI, "max_tokens": 3},
     "/openai/v1/responses": {"model": "m", "input": "Hi", "max_output_tokens": 3},
@@ -55,6 +56,8 @@ GOOD = {
     "/bedrock/model/llama/invoke-with-response-stream": {"prompt": "Hi", "max_gen_len": 3},
     "/bedrock/model/titan-embed/invoke": {"inputText": "Hi"},
     "/ollama/v1/chat/completions": {"model": "m", "messages": HI, "max_tokens": 3},
+    "/ollama/v1/systemone": DECISION,
+    "/systemone/v1/systemone": DECISION,
     "/ollama/api/chat": {"model": "m", "messages": HI, "options": {"num_predict": 3}, "stream": False},
     "/ollama/api/generate": {"model": "m", "prompt": "Hi", "options": {"num_predict": 3}, "stream": False},
     "/ollama/api/embed": {"model": "m", "input": "Hi"},
@@ -115,6 +118,8 @@ def is_own_error(path: str, reply: httpx.Response) -> bool:
     """Whether the body has the shape of the provider whose path it is."""
     body = reply.json()
     match "openai" if path.startswith("/ollama/v1/") else path.split("/")[1]:
+        case "systemone":
+            return set(body["error"]) == {"message", "type", "param"} and bool(body["error"]["message"])
         case "openai":
             return set(body["error"]) == {"message", "type", "param", "code"} and bool(body["error"]["message"])
         case "anthropic":
@@ -398,7 +403,7 @@ def test_wrong_method(http, path):
     assert reply.status_code == 405 and is_own_error(path, reply)
 
 
-@pytest.mark.parametrize("path", [p for p in GOOD if not p.startswith("/ollama")])
+@pytest.mark.parametrize("path", [p for p in GOOD if not p.startswith(("/ollama", "/systemone"))])
 def test_no_key(http, path):
     reply = http.post(path, json=GOOD[path])
     assert reply.status_code == 401 and is_own_error(path, reply)

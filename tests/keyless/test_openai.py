@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Literal
 
+import bpe_openai
 import numpy as np
 import openai
 import pytest
@@ -268,3 +269,43 @@ def test_a_prompt_over_the_context_is_the_sdk_s_own_error(openai_client):
     with pytest.raises(openai.BadRequestError) as caught:
         list(ask(openai_client, "word " * 9000, stream=True))
     assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_token_ids_are_embedded_as_their_text(many, openai_client):
+    text = "The invoice is overdue. ü ✨"
+    ids = bpe_openai.get_encoding("cl100k_base").encode(text)
+    asked = {"model": "text-embedding-3-small"}
+    whole = openai_client.embeddings.create(input=text, **asked)
+    same = openai_client.embeddings.create(input=[ids, ids] if many else ids, **asked)
+    assert len(same.data) == (2 if many else 1) and same.data[-1].embedding == whole.data[0].embedding
+
+
+@pytest.mark.parametrize("ids", [[[10**7]], [[-1]], [10**12], [[]]])
+def test_ids_outside_the_vocabulary_are_refused(ids, openai_client):
+    with pytest.raises(openai.BadRequestError, match="Invalid 'input'"):
+        openai_client.embeddings.create(model="text-embedding-3-small", input=ids)
+
+
+@pytest.mark.parametrize("kind", ["web_search", "web_search_preview", "code_interpreter", "file_search"])
+def test_tools_that_openai_would_run_are_refused_as_by_a_model_without_them(kind, openai_client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        openai_client.responses.create(model="gpt-4.1-nano", input="What is new?", tools=[{"type": kind}])
+    assert f"Hosted tool '{kind}' is not supported with gpt-4.1-nano." in str(caught.value)
+    assert (caught.value.type, caught.value.param) == ("invalid_request_error", "tools")
+
+
+@pytest.mark.parametrize("limit", [None, 100_000])
+def test_an_answer_without_a_limit_ends_itself(limit, openai_client):
+    question = "Write a very long story about a lamp."
+    given = {} if limit is None else {"max_output_tokens": limit}
+    response = openai_client.responses.create(model="gpt-5", input=question, **given)
+    assert response.status == "completed" and response.incomplete_details is None
+    assert 100 < response.usage.output_tokens <= 256 and response.output_text.rstrip()[-1] in ".!?\"'”’"
+    given = {} if limit is None else {"max_completion_tokens": limit}
+    stream = ask(openai_client, question, stream=True, stream_options={"include_usage": True}, **given)
+    chunks = list(stream)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == response.output_text
+    assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["stop"]
+    assert chunks[-1].usage.completion_tokens == response.usage.output_tokens
+    assert ask(openai_client, question, max_tokens=40).choices[0].finish_reason == "length"

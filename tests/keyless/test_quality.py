@@ -52,6 +52,12 @@ def test_tools(client):
     assert score.share >= 0.85, score.wrong
 
 
+def test_sql(client):
+    score = quality.sql(client)
+    assert score.total >= 150
+    assert score.share >= 0.94, score.wrong
+
+
 @pytest.fixture(scope="module")
 def filler(embedder):
     # Whatever the language model says, the answer has to fit: the worst that it could say, in turn.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,8 +14,25 @@ from keyless.http import attachments, bodies
 from keyless.http.prompt_cache import NOT_CACHED, Cached
 from keyless.http.prompt_cache import Block as CacheBlock
 from keyless.http.stamps import new_id
-from keyless.neutral import Attachment, Done, Event, Message, Reply, Started, TextDelta, Tool, ToolCall, Usage
+from keyless.neutral import (
+    Attachment,
+    BadRequest,
+    Done,
+    Event,
+    Message,
+    Reply,
+    Started,
+    TextDelta,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from keyless.neutral import Request as NeutralRequest
+
+_ANTHROPICS = re.compile(
+    r"(?:web_search|web_fetch|code_execution|tool_search_tool_(?:regex|bm25)|bash|text_editor|computer|memory)(?:_\d{8})?|mcp_toolset"
+)
+"""Tools that Anthropic runs or has defined. They may be declared: a model need not use a tool, and keyless' uses none of these."""
 
 
 class CacheControl(bodies.Loose):
@@ -49,10 +67,17 @@ class InputMessage(bodies.Loose):
 
 
 class ToolDefinition(bodies.Loose):
-    name: str = Field(min_length=1)
+    """A function of the client's, or one of Anthropic's own tools, which are declared by a dated ``type`` and have no schema."""
+
+    type: str | None = None
+    name: str = ""
     description: str | None = None
-    input_schema: dict[str, Any]
+    input_schema: dict[str, Any] | None = None
     cache_control: CacheControl | None = None
+
+    @property
+    def is_anthropics(self) -> bool:
+        return self.type is not None and bool(_ANTHROPICS.fullmatch(self.type))
 
 
 class ToolChoice(bodies.Loose):
@@ -153,7 +178,7 @@ def to_neutral(body: Prompt) -> NeutralRequest:
     form = body.output_format or (body.output_config.format if body.output_config else None)
     return NeutralRequest(
         messages=tuple(messages),
-        tools=tuple(Tool(t.name, t.description or "", t.input_schema) for t in body.tools or ()),
+        tools=tuple(_tools(body.tools or [])),
         tool_choice="auto"
         if choice is None
         else {"any": "required", "tool": choice.name}.get(choice.type, choice.type),
@@ -161,6 +186,22 @@ def to_neutral(body: Prompt) -> NeutralRequest:
         schema=form.schema_ if form else None,
         **_sampling(body),
     )
+
+
+def _tools(declared: list[ToolDefinition]) -> Iterator[Tool]:
+    """The client's own functions. Raises ``BadRequest`` for what is neither one nor a tool of Anthropic's."""
+    for place, tool in enumerate(declared):
+        if tool.is_anthropics:
+            continue
+        if tool.type not in (None, "custom"):
+            message = (
+                f"tools.{place}: Input tag '{tool.type}' found using 'type' does not match any of the expected tags"
+            )
+            raise BadRequest(message, param=f"tools.{place}")
+        for name, value in (("name", tool.name), ("input_schema", tool.input_schema)):
+            if not value and value != {}:
+                raise BadRequest(f"tools.{place}.custom.{name}: Field required", param=f"tools.{place}.{name}")
+        yield Tool(tool.name, tool.description or "", tool.input_schema or {})
 
 
 def _sampling(body: Prompt) -> dict[str, Any]:
@@ -187,7 +228,7 @@ def cache_blocks(body: Prompt) -> list[CacheBlock]:
     blocks = []
     for tool in body.tools or ():
         sent = tool.model_dump(exclude={"cache_control"})
-        text = json.dumps([tool.name, tool.description or "", tool.input_schema])
+        text = json.dumps([tool.name or tool.type, tool.description or "", tool.input_schema])
         blocks.append(CacheBlock(sent, text, tool.cache_control and tool.cache_control.ttl))
     spoken = [("system", body.system or []), *((m.role, m.content) for m in body.messages)]
     for role, content in spoken:

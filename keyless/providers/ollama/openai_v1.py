@@ -13,6 +13,7 @@ from keyless.http.adapter import adapter
 from keyless.providers.ollama.api import MODELS
 from keyless.providers.ollama.errors import OPENAI_DIALECT
 from keyless.providers.openai import codec
+from keyless.providers.systemone import codec as systemone
 
 
 @adapter(OPENAI_DIALECT)
@@ -34,7 +35,13 @@ async def get_model(request: Request) -> Response:
     return JSONResponse(_model(request.path_params["model"]))
 
 
+@adapter(OPENAI_DIALECT)
+async def decide(request: Request) -> Response:
+    return await systemone.answered(request)
+
+
 routes = [
+    Route("/v1/systemone", decide, methods=["POST"]),
     Route("/v1/chat/completions", chat, methods=["POST"]),
     Route("/v1/models", list_models, methods=["GET"]),
     Route("/v1/models/{model:path}", get_model, methods=["GET"]),

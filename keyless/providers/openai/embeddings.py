@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import asyncio
+from typing import Any, Literal
 
+import bpe_openai
 from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -11,6 +13,7 @@ from starlette.routing import Route
 
 from keyless.http import bodies, embeddings
 from keyless.http.adapter import adapter
+from keyless.neutral import BadRequest
 from keyless.providers.openai.errors import DIALECT
 
 NATIVE_DIMENSIONS = {"text-embedding-3-large": 3072, "text-embedding-3-small": 1536, "text-embedding-ada-002": 1536}
@@ -23,10 +26,27 @@ class EmbeddingRequest(bodies.Loose):
     dimensions: int | None = Field(None, ge=1, le=4096)
 
 
+def _read_ids(value: Any) -> Any:
+    """``value`` with the texts that token ids stand for, which LangChain sends; OpenAI's models for embeddings share a vocabulary.
+
+    Raises ``BadRequest`` for ids that are none of it.
+    """
+    if not isinstance(value, list) or not value or isinstance(value[0], str):
+        return value
+    vocabulary = bpe_openai.get_encoding("cl100k_base")
+    try:
+        texts = [value] if isinstance(value[0], int) else value
+        if min(min(ids, default=0) for ids in texts) < 0:
+            raise KeyError
+        return [vocabulary.decode(ids) for ids in texts]
+    except (KeyError, OverflowError):
+        raise BadRequest("Invalid 'input': a token id is out of range.", param="input") from None
+
+
 @adapter(DIALECT)
 async def create(request: Request) -> Response:
     body = await bodies.read(request, EmbeddingRequest)
-    texts = embeddings.as_texts(body.input)
+    texts = embeddings.as_texts(await asyncio.to_thread(_read_ids, body.input))
     vectors, counts = await embeddings.embed(request, texts)
     vectors = embeddings.resized(vectors, body.dimensions or NATIVE_DIMENSIONS.get(body.model, vectors.shape[1]))
     tokens = sum(counts)

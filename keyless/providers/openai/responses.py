@@ -117,7 +117,10 @@ def to_neutral(body: ResponsesRequest, before: tuple[Message, ...], find: Find) 
         choice = choice.function.name
     elif isinstance(choice, ChosenTool):
         choice = choice.name
-    functions = [t for t in body.tools or () if t.type == "function"]
+    functions = body.tools or []
+    if hosted := next((t for t in functions if t.type != "function"), None):
+        # keyless asks nobody on the net, runs no code and keeps no vector store: it says so as a model without that tool does.
+        raise BadRequest(f"Hosted tool '{hosted.type}' is not supported with {body.model}.", param="tools")
     return NeutralRequest(
         messages=system + before + said,
         tools=tuple(
