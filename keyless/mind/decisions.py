@@ -9,20 +9,27 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import finder_for
-from keyless.mind.text import sentences, words
+from keyless.mind.text import sentences, stem, words
 from keyless.neutral import Tool
 
 # Cosine similarities of MiniLM between texts of everyday length: related ones are above, unrelated ones below.
 STATEMENT_HOLDS = 0.2
 TOOL_FITS = 0.24
+# What it counts for a label that the text says it, or its opposite.
+OPPOSITE = 0.15
 
-_NEGATION = re.compile(r"\b(?:not?|never|without|cannot|nothing|nobody|none|neither)\b|n['’]t\b", re.I)
+_NEGATION = re.compile(
+    r"\b(?:not?|never|without|cannot|nothing|nobody|none|neither|hardly|barely|nicht|nie|niemand|kein\w*|ohne|pas|jamais|"
+    r"aucune?|sans|nunca|nadie|sin)\b|n['’]t\b",
+    re.I,
+)
 _QUESTION_OPENING = re.compile(
     r"^(?:(?:how|what|when|where|which|who|whom|whose|why)\b|(?:is|are|do|does|did|can|could|will|would|should|may|have|has) "
     r"(?:i|you|we|it|he|she|they|there|this|that|the|my|your|our)\b)",
@@ -37,16 +44,23 @@ _SUBJECT = re.compile(
     r"person|sender|comment)\b",
     re.I,
 )
+_ASKS_FOR_QUESTION = re.compile(
+    r"\b(?:ask(?:s|ing)?|is|has|contains?|includes?)(?: (?:this|it|an?|any|some))* questions?\b", re.I
+)
 _ASKS_WHETHER_PRESENT = re.compile(r"\b(?:contain|mention|includ|giv|provid|stat|name|has|have|with|refer)", re.I)
 
 
 @dataclass(frozen=True)
 class Concept:
-    """An everyday meaning: the words that name it, texts that are examples of it, and its opposite."""
+    """An everyday meaning: the words that name it, texts that are examples of it, and its opposite.
+
+    ``of`` are words of which a question has to have one, where the name alone may be said of anything: a low price is no incident.
+    """
 
     names: frozenset[str]
     examples: tuple[str, ...]
-    against: str | None
+    against: str | None = None
+    of: frozenset[str] = frozenset()
 
 
 class Decider:
@@ -57,71 +71,105 @@ class Decider:
 
     @cached_property
     def _concepts(self) -> dict[str, Concept]:
-        raw = yaml.safe_load((Path(__file__).parent / "concepts.yaml").read_text())
-        return {key: Concept(frozenset(c["names"]), tuple(c["examples"]), c.get("against")) for key, c in raw.items()}
+        return {
+            key: Concept(frozenset(c["names"]), tuple(c["examples"]), c.get("against"), frozenset(c.get("of", ())))
+            for key, c in self._knowledge["concepts"].items()
+        }
 
     @cached_property
-    def _concept_of(self) -> dict[str, str]:
-        return {name: key for key, concept in self._concepts.items() for name in concept.names}
+    def _knowledge(self) -> dict[str, Any]:
+        return yaml.safe_load((Path(__file__).parent / "concepts.yaml").read_text())
+
+    @cached_property
+    def _opposites(self) -> list[tuple[frozenset[str], frozenset[str]]]:
+        pairs = (row.split("|") for row in self._knowledge["opposites"])
+        return [(frozenset(map(stem, one.split())), frozenset(map(stem, other.split()))) for one, other in pairs]
+
+    def _concept(self, name: str, about: str) -> Concept | None:
+        """What ``name`` means in an answer to the question ``about``, if that is known."""
+        asked = set(re.findall(r"\w+", about.lower()))
+        return next((c for c in self._concepts.values() if name in c.names and (not c.of or c.of & asked)), None)
+
+    def _leaning(self, text: str, pair: tuple[frozenset[str], frozenset[str]]) -> int:
+        """1 where ``text`` says the first of two opposites, -1 where it says the second, 0 where it says neither or both."""
+        tokens = re.findall(r"[^\W\d_]+(?:['’]t)?", text.lower())
+        said = set()
+        for at, token in enumerate(tokens):
+            for side, sign in zip(pair, (1, -1), strict=True):
+                if stem(token) in side:
+                    said.add(-sign if _NEGATION.search(" ".join(tokens[max(0, at - 4) : at])) else sign)
+        return said.pop() if len(said) == 1 else 0
 
     # --- labels -----------------------------------------------------------------------------------
 
-    def choose(self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None) -> str:
-        """The label of ``labels`` (name to description, which may be empty) that fits ``text`` best.
+    def choose(
+        self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None, about: str = ""
+    ) -> str:
+        """The label of ``labels`` (name to description, which may be empty) that answers the question ``about`` for ``text``.
 
         ``examples`` are texts with the label that each was given before: a text that is like one gets its label sooner.
         """
         if len(labels) == 1:
             return next(iter(labels))
         pieces = _pieces(text)
+        asked = [f"{about} {piece}" for piece in pieces]
         scores = {}
+        names = {label: words(label) for label in labels}
         # Where some labels are known by examples and others are not, the known ones would win by sheer number.
-        use_examples = all(words(label) in self._concept_of for label in labels)
+        known = {label: self._concept(name, f"{about} {' '.join(names.values())}") for label, name in names.items()}
         places = {
-            label: m.start() for label in labels if (m := re.search(rf"\b{re.escape(words(label))}\b", text.lower()))
+            label: m.start() for label, n in names.items() if (m := re.search(rf"\b{re.escape(n)}\b", text.lower()))
         }
         for label, description in labels.items():
-            name = words(label)
+            name = names[label]
             # The name alone and the description alone: one may be vague where the other is plain.
-            prototypes = [f"{name}: {description}", description] if description else [name]
-            score = self._closeness(pieces, prototypes, best=1)
-            if use_examples:
-                known = list(self._concepts[self._concept_of[name]].examples)
-                score = 0.35 * score + self._closeness(pieces, known, best=2)
+            alone = [f"{name}: {description}", description] if description else [name]
+            score = self._closeness(pieces, alone, best=1)
+            score += self._closeness(pieces, alone if description else [f"{about} {name}"], best=1)
+            score = (score + self._closeness(asked, [f"{about} {name}. {description}"], best=1)) / 3
+            if all(known.values()):
+                known_by = list(known[label].examples)
+                score = (0.35 if description else 1) * score + 0.7 * self._closeness(pieces, known_by, best=2)
             elif label in places:
                 # Of several that are named, the first one is the likeliest, as in a list of colours by their share.
                 score += 0.2 if places[label] == min(places.values()) else 0.1
             if alike := [shown for shown, given in examples or [] if given == label]:
                 score += self._closeness(pieces, alike, best=1)
             scores[label] = score
+        for pair in self._opposites:
+            sides = {label: self._leaning(name, pair) for label, name in names.items()}
+            if set(sides.values()) >= {1, -1} and (leaning := self._leaning(text, pair)):
+                for label, side in sides.items():
+                    scores[label] += OPPOSITE * side * leaning
         return max(scores, key=scores.__getitem__)
 
     def holds(self, text: str, name: str, description: str = "") -> bool:
         """Whether the statement that a boolean field's name and description make is true of ``text``."""
         question = description or words(name)
-        asked = set(re.findall(r"[a-z][a-z\-]+", f"{words(name)} {description}".lower()))
-        if asked & {"question", "asking"} and "for" not in asked:
-            return any("?" in piece or _QUESTION_OPENING.match(piece) for piece in _pieces(text))
+        pieces = _pieces(text)
+        if _ASKS_FOR_QUESTION.search(question):
+            return any("?" in piece or _QUESTION_OPENING.match(piece) for piece in pieces)
         if _ASKS_WHETHER_PRESENT.search(question) or _ASKS_WHETHER_PRESENT.match(words(name)):
             finder = finder_for(f"{words(name)} {description}")
             if finder is not None:
                 return bool(finder(text))
-        for word in sorted(asked):
-            concept = self._concepts.get(self._concept_of.get(word, ""))
+        for word in sorted(set(re.findall(r"[a-z][a-z\-]+", f"{words(name)} {description}".lower()))):
+            concept = self._concept(word, "")
             if concept is not None and concept.against is not None:
                 opposite = self._concepts[concept.against]
-                pieces = _pieces(text)
                 return self._closeness(pieces, list(concept.examples), best=2) > self._closeness(
                     pieces, list(opposite.examples), best=2
                 )
         statement = _SUBJECT.sub("", _STATEMENT_OPENING.sub("", question).strip()).strip(" ?.") or question
-        pieces = _pieces(text)
         vectors = self._embedder.vectors(pieces)
         statements = self._embedder.vectors([question, statement])
         similarity = (vectors @ statements.T).max(axis=1)
         best = int(similarity.argmax())
         if similarity[best] < STATEMENT_HOLDS:
             return False
+        for pair in self._opposites:
+            if (claimed := self._leaning(statement, pair)) and (said := self._leaning(pieces[best], pair)):
+                return claimed == said
         return bool(_NEGATION.search(pieces[best])) == bool(_NEGATION.search(statement))
 
     def alike(self, text: str, others: list[str]) -> list[float]:

@@ -11,11 +11,12 @@ from typing import Any
 
 from keyless.mind.choices import described_labels
 from keyless.mind.decisions import Decider
-from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of, to_number
+from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of
 from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
 from keyless.mind.workers import check
+from keyless.mind.written import to_number
 from keyless.neutral import BadRequest
 
 Schema = dict[str, Any]
@@ -33,6 +34,7 @@ _PROSE = re.compile(
 _AS_ASKED = re.compile(
     r"\b(?:query|question|search|prompt|input|request|q|text|message|body|content|summary|description|subject|title|topic|reason|problem|issue)\b"
 )
+_WHETHER = re.compile(r"(?i)\b(?:whether|(?:true|yes) (?:only )?(?:if|when))\b")
 _GIST = re.compile(r"\b(?:summary|gist|title|headline|subject|heading|caption)\b")
 _SCALE_NAMES = re.compile(r"\b(?:rating|stars|satisfaction|sentiment|mood)\b")
 _LIST_OF_WORDS = re.compile(
@@ -109,28 +111,35 @@ class Filler:
         if kind == "array":
             return self._array(schema, name, text, depth)
         if kind == "boolean":
-            return self.decider.holds(text, name, schema.get("description", "") or self._field_question(name))
+            return self.decider.holds(text, name, schema.get("description", "") or self._question(name))
         if kind == "null":
             return None
         if kind in ("number", "integer"):
             return self._number(schema, name, text, self.extractor.fields(text, [_wanted(schema, name)]).get(name))
         return self._string(schema, name, text, self.extractor.fields(text, [_wanted(schema, name)]).get(name))
 
-    def _field_question(self, name: str) -> str:
-        """A field called ``answer`` or ``result`` says nothing; the instructions then ask the question."""
-        if words(name) in ("", "answer", "result", "response", "value", "output", "verdict", "decision", "label"):
-            questions = [s for s in sentences(self.task.instructions) if s.endswith("?")]
-            return questions[-1] if questions else ""
-        return ""
+    def _question(self, name: str, labels: list[str] | None = None) -> str:
+        """The sentence of the instructions that asks for a field; its name where none does."""
+        field_name = words(name)
+        asked = [s for s in sentences(self.task.instructions) if len(s) < 200]
+        if labels is None:
+            # Only what can be true or false answers a yes or no.
+            asked = [s for s in asked if s.endswith("?") or _WHETHER.search(s)]
+        if not asked:
+            return field_name
+        alone = len(self.root.get("properties", {})) < 2
+        likeness = self.decider.alike(f"{field_name} {' '.join(labels or [])}", asked)
+        best = max(range(len(asked)), key=likeness.__getitem__)
+        return asked[best] if alone or labels or likeness[best] > 0.4 else field_name
 
     def _choose(self, schema: Schema, name: str, text: str) -> Any:
         values = schema["enum"]
         labels = {str(v): v for v in values}
         described = described_labels(list(labels), schema.get("description", ""), self.task.instructions)
         if {w.lower() for w in labels} == {"yes", "no"}:
-            verdict = self.decider.holds(text, name, schema.get("description", "") or self._field_question(name))
+            verdict = self.decider.holds(text, name, schema.get("description", "") or self._question(name))
             return next(v for label, v in labels.items() if (label.lower() == "yes") == verdict)
-        return labels[self.decider.choose(text, described)]
+        return labels[self.decider.choose(text, described, about=self._question(name, list(labels)))]
 
     def _one_of(self, schema: Schema, options: list[Any], name: str, text: str, depth: int) -> Any:
         shared = {k: v for k, v in schema.items() if k in ("description", "title")}
