@@ -21,7 +21,7 @@ def stem(word: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """The sentences and lines of ``text``, without empty ones."""
-    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(À-Þ])|\n+", text)
+    parts = re.split(r"(?<!^\d\.)(?<!^\d\d\.)(?<=[.!?])\s+(?=[A-Z0-9\"'(À-Þ])|\n+", text, flags=re.M)
     return [p.strip() for p in parts if p.strip()]
 
 

@@ -14,7 +14,7 @@ UNITS = [
     "<a>", "</a>", "``", "```", '"', '"""', "{", '{"a":', "[", "\n", " ", "\t", "\n a", "a, ", "a or ", "either ", "only ",
     "answer with ", "Aa ", "A", "Aa", "1", "1.", "1,", "1,111", "-", "-a", "A1-", "a.", "a@", "a@a.", "+1 ", "(1", "www.",
     "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "1 000 ", "may ", "1 de ", "name is ", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b", "as", "with ", "a:\n", "\n\n- ", "- \n",
-    "choose ", "label a as ", "classify a as b or c. ", "options: ", "labels:\n- a\n", "? ", "A) ", "A) a\n", "return \"a\" if ", "explain ", "one word ",
+    "choose ", "label a as ", "classify a as b or c. ", "options: ", "labels:\n- a\n", "? ", "A) ", "A) a\n", "return \"a\" if ", "say A if ", "rate 1 to 5 ", "either \"a\" ", "1. a\n", "whether a or b. ", "if a, say A. ", "explain ", "one word ",
 ]  # fmt: skip
 
 
