@@ -6,6 +6,7 @@ A 135M language model is poor at these; comparing sentence vectors is right far 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,7 +115,7 @@ class Decider:
         pieces = _pieces(text)
         asked = [f"{about} {piece}" for piece in pieces]
         scores = {}
-        names = {label: words(label) for label in labels}
+        names = _distinct(labels)
         # Where some labels are known by examples and others are not, the known ones would win by sheer number.
         known = {label: self._concept(name, f"{about} {' '.join(names.values())}") for label, name in names.items()}
         places = {
@@ -129,7 +130,7 @@ class Decider:
             score = (score + self._closeness(asked, [f"{about} {name}. {description}"], best=1)) / 3
             if all(known.values()):
                 known_by = list(known[label].examples)
-                score = (0.35 if description else 1) * score + 0.7 * self._closeness(pieces, known_by, best=2)
+                score = 0.35 * score + 0.7 * self._closeness(pieces, known_by, best=2)
             elif label in places:
                 # Of several that are named, the first one is the likeliest, as in a list of colours by their share.
                 score += 0.2 if places[label] == min(places.values()) else 0.1
@@ -142,6 +143,17 @@ class Decider:
                 for label, side in sides.items():
                     scores[label] += OPPOSITE * side * leaning
         return max(scores, key=scores.__getitem__)
+
+    def several(self, text: str, labels: dict[str, str], about: str = "") -> list[str]:
+        """The labels that parts of ``text`` speak of, and those that it names; at least one."""
+        chosen = {label for label in labels if re.search(rf"(?i)\b{re.escape(words(label))}\b", text)}
+        names = _distinct(labels)
+        for part in re.split(r"(?<=[.!?])\s|[,;]\s|\s(?:and|but)\s|\n", text):
+            if len(part.split()) > 1:
+                label = self.choose(part, labels, about=about)
+                if self._closeness([part], [names[label], labels[label] or names[label]], best=1) >= STATEMENT_HOLDS:
+                    chosen.add(label)
+        return [label for label in labels if label in chosen] or [self.choose(text, labels, about=about)]
 
     def holds(self, text: str, name: str, description: str = "") -> bool:
         """Whether the statement that a boolean field's name and description make is true of ``text``."""
@@ -240,6 +252,13 @@ _EVERYDAY = frozenset(
         "up",
     ]
 )
+
+
+def _distinct(labels: Iterable[str]) -> dict[str, str]:
+    """The words of each label without those that all have: "handle billing" beside "handle sales" is "billing"."""
+    split = {label: words(label).split() for label in labels}
+    shared = set.intersection(*map(set, split.values()))
+    return {label: " ".join(w for w in said if w not in shared) or " ".join(said) for label, said in split.items()}
 
 
 def _pieces(text: str) -> list[str]:

@@ -74,6 +74,10 @@ _INTRODUCED = re.compile(
 )
 
 
+LEAST = 0.3
+"""The score from which a candidate is a field's value, and no other thing of the kind."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A candidate in the text: ``start``/``end`` are character offsets."""
@@ -149,8 +153,17 @@ class Extractor:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    def fields(self, text: str, wanted: list[Wanted]) -> dict[str, Any]:
-        """Field name to value for those of ``wanted`` that ``text`` answers.
+    def possible(self, text: str, wanted: list[Wanted]) -> int:
+        """How many of ``wanted`` could at once have a value in ``text``, by its form alone."""
+        taken: list[Found] = []
+        for field in wanted:
+            free = (c for c in self._candidates(text, field) if _value(c, field, text) is not None)
+            if one := next((c for c in free if not _overlaps(c, taken)), None):
+                taken.append(one)
+        return len(taken)
+
+    def fields(self, text: str, wanted: list[Wanted], least: float = LEAST) -> dict[str, Any]:
+        """Field name to value for those of ``wanted`` that ``text`` answers with a score of ``least``.
 
         Dates come as ISO strings where the field's format is a date, otherwise as written.
         """
@@ -161,10 +174,10 @@ class Extractor:
         taken: list[Found] = []
         values: dict[str, Any] = {}
         for score, field, candidate in sorted(scored, key=lambda s: -s[0]):
-            if field.name in values or score < 0.3:
+            if field.name in values or score < least:
                 continue
             shareable = kind_of(field) == "currency"
-            if not shareable and any(candidate.start < t.end and t.start < candidate.end for t in taken):
+            if not shareable and _overlaps(candidate, taken):
                 continue
             value = _value(candidate, field, text)
             if value is None:
@@ -184,6 +197,11 @@ class Extractor:
                 find_all("date", text) + find_all("time", text) + find_all("phone", text) + find_all("email", text)
             )
             found = [n for n in find_all("number", text) if not _within(n, blocked) and _in_unit(n, text, field)]
+            if field.type == "integer" and not re.search(
+                rf"\b(?:{_KIND_WORDS['money']})\b", f"{field.words} {field.description}"
+            ):
+                # What is counted is not what is paid.
+                found = [n for n in found if not _within(n, find_all("money", text))] or found
         elif kind == "money":
             found = find_all("money", text) or self._candidates(text, Wanted(field.name, field.description, "integer"))
             # "Total: 1240.50" is an amount too, where the line says what it is.
@@ -315,6 +333,10 @@ def _labelled(text: str) -> list[Found]:
         for m in pattern.finditer(text)
         if m.group(1).strip()
     ]
+
+
+def _overlaps(one: Found, others: list[Found]) -> bool:
+    return any(one.start < other.end and other.start < one.end for other in others)
 
 
 def _within(one: Found, others: list[Found]) -> bool:
