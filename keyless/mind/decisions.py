@@ -82,24 +82,31 @@ class Decider:
         return yaml.safe_load((Path(__file__).parent / "concepts.yaml").read_text())
 
     @cached_property
-    def _opposites(self) -> list[tuple[frozenset[str], frozenset[str]]]:
-        pairs = (row.split("|") for row in self._knowledge["opposites"])
-        return [(frozenset(map(stem, one.split())), frozenset(map(stem, other.split()))) for one, other in pairs]
+    def _opposites(self) -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
+        def said(side: str) -> re.Pattern[str]:
+            return re.compile("|".join(w[:-1] + r"\w*" if w.endswith("*") else f"{w}|{stem(w)}" for w in side.split()))
+
+        return [(said(one), said(other)) for one, other in (row.split("|") for row in self._knowledge["opposites"])]
 
     def _concept(self, name: str, about: str) -> Concept | None:
         """What ``name`` means in an answer to the question ``about``, if that is known."""
         asked = set(re.findall(r"\w+", about.lower()))
         return next((c for c in self._concepts.values() if name in c.names and (not c.of or c.of & asked)), None)
 
-    def _leaning(self, text: str, pair: tuple[frozenset[str], frozenset[str]]) -> int:
-        """1 where ``text`` says the first of two opposites, -1 where it says the second, 0 where it says neither or both."""
-        tokens = re.findall(r"[^\W\d_]+(?:['’]t)?", text.lower())
-        said = set()
+    def _leaning(self, text: str, pair: tuple[re.Pattern[str], re.Pattern[str]]) -> int:
+        """1 where ``text`` says the first of two opposites more than the second, -1 where less, 0 where neither."""
+        # A mark is a word here, so that "nobody answers. Shame" denies no shame.
+        tokens = re.findall(r"[^\W\d_]+(?:['’]t)?|[.!?;]", text.lower())
+        total = 0
         for at, token in enumerate(tokens):
             for side, sign in zip(pair, (1, -1), strict=True):
-                if stem(token) in side:
-                    said.add(-sign if _NEGATION.search(" ".join(tokens[max(0, at - 4) : at])) else sign)
-        return said.pop() if len(said) == 1 else 0
+                if side.fullmatch(token) or side.fullmatch(stem(token)):
+                    total += (
+                        -sign
+                        if _NEGATION.search(re.split(r"[.!?;]", " ".join(tokens[max(0, at - 4) : at]))[-1])
+                        else sign
+                    )
+        return (total > 0) - (total < 0)
 
     # --- labels -----------------------------------------------------------------------------------
 
@@ -198,7 +205,8 @@ class Decider:
         pieces = _pieces(text)
         good = self._closeness(pieces, list(self._concepts["positive"].examples), best=2)
         bad = self._closeness(pieces, list(self._concepts["negative"].examples), best=2)
-        return 1 / (1 + float(np.exp(12 * (bad - good))))
+        said = OPPOSITE * self._leaning(text, self._opposites[0])
+        return 1 / (1 + float(np.exp(12 * (bad - good - said))))
 
     # --- tools ------------------------------------------------------------------------------------
 

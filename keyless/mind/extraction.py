@@ -47,7 +47,7 @@ _KIND_WORDS: dict[str, str] = {
     "currency": r"currency|währung|devise|moneda",
     "date": r"dates?|deadline|birthday|(?:due|issued|shipped|counted|paid|signed|delivered|created|ordered)(?: on| by)|\w*datum|fecha",
     "time": r"(?:departure|arrival|start|end|opening|closing)? ?time(?: of day)?|clock|uhrzeit|heure|hora",
-    "code": r"ids?|(?<=\w )no|number|code|reference|ref|sku|iban|serial|tracking|identifier|ticket|credit note|\w*nummer|n[uú]m[ée]ro",
+    "code": r"ids?|number|code|reference|ref|sku|iban|serial|tracking|identifier|ticket|credit note|\w*nummer|n[uú]m[ée]ro",
     "money": r"price|amount|total|cost|fee|salary|rent|fare|budget|subtotal|tax|vat|revenue|deposit|principal|payment|charge|\w*(?:betrag|preis)|"
              r"miete|kosten|gehalt|prix|montant|loyer|salaire|precio|importe|alquiler|salario",
     "company": r"company|supplier|vendor|organi[sz]ation|employer|firm|landlord|merchant|seller|business|manufacturer|lieferant|firma|"
@@ -131,7 +131,8 @@ def kind_of(wanted: Wanted) -> str:
     if wanted.type in ("number", "integer"):
         return _numeric_kind(wanted)
     # The last word of a name says what it is: an `order date` is a date, a `date code` a code.
-    for text in (*wanted.words.split()[-1:], wanted.words, wanted.description):
+    name = re.sub(r"(?<=\w )no$", "number", wanted.words)
+    for text in (*name.split()[-1:], name, wanted.description):
         for kind, pattern in _KIND_WORDS.items():
             if re.search(rf"(?:^|\s)(?:{pattern})(?:$|\s|[.,])", text, re.I):
                 return kind
@@ -234,6 +235,8 @@ class Extractor:
             label = "|".join(map(re.escape, field.words.split())) or "$"
             found = [_clip(n, label) for n in find_all("name", text) if not _within(n, find_all("date", text))]
             found += find_all("code", text)
+        # No name is made of articles and the like alone, as at the beginning of a sentence.
+        found = [c for c in found if c.kind not in ("name", "person", "company", "place") or _content_words(c.text)]
         if field.type == "string":
             found = found + [v for v in _labelled(text) if kind in ("", "person", "company", "place", "code")]
         return found

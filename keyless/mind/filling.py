@@ -181,8 +181,8 @@ class Filler:
         for said in told:
             # "Category: a, b or c" reads as "Answer: a, b or c".
             asked = re.sub(rf"(?i)^\W*(?:the )?{re.escape(start)}\w*\W*(?=\w)", "", said) if start else said
-            for form in (said, f"Answer {asked}", f"Answer: {asked}"):
-                if _OFFERS.search(said) and (found := closed_choice(Task("", form))):
+            for form in (said, *((f"Answer {asked}", f"Answer: {asked}") if _OFFERS.search(said) else ())):
+                if found := closed_choice(Task("", form)):
                     return {**found, **described_labels(list(found), self.task.instructions)}
         only = len(self.root.get("properties", {})) == 1
         return closed_choice(Task("", self.task.instructions)) if only else {}

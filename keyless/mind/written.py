@@ -72,7 +72,7 @@ NUMBER = re.compile(
 )
 _DECIMAL = re.compile(r"(?<![\w.,])(?:\d+|\d{1,3}(?:[.,]\d{3})+)([.,])\d{1,2}(?!\w|[.,]\d)")
 DATE = re.compile(
-    r"\b(?P<year>\d{4})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})(?!\d)日?"
+    r"(?<![\d./-])(?P<year>\d{4})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})(?!\d)日?"
     rf"|\b(?P<day_of>\d{{1,2}})(?:st|nd|rd|th|er|[.º°])?[ \u00a0]?(?:of |de |d['’])?(?P<named>{_MONTH})\b\.?,?"
     r"(?:(?: del?)? (?P<year_of>\d{4})\b)?"
     rf"|\b(?P<named_first>{_ENGLISH_MONTH})\b\.? (?P<day_after>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,? (?P<year_after>\d{{4}})\b)?"
