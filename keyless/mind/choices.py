@@ -79,7 +79,8 @@ _NEGATED = re.compile(r"(?i)\b(?:not|never|without|no need to|don['’]t)\s+(?:\
 _LETTERED = re.compile(r"(?:^|(?<=[\s({\[]))\(?([A-Za-z]|\d{1,2})[).:][ \t]+(?=\S)", re.M)
 _MARK_WANTED = re.compile(r"(?i)\b(?:the|its|one|only|just)\s(?:(number|digit)|letter)\b")
 _SEVERAL = re.compile(
-    r"(?i)\b(?:all|any|every|each|one or more|several|multiple)\b[^\n.?!]{0,40}\b(?:apply|applies|applicable|fits?|match(?:es)?|categories|labels|tags|options|that)\b"
+    r"(?i)\b(?:select|choose|pick|list|give|return|name|output|mark|assign|tag)\s(?:all|every|each|one or more|several|multiple)\b|"
+    r"\ball (?:that|which) (?:apply|fit|match)\b"
 )
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+(\S[^\n]*)$", re.M)
 

@@ -72,10 +72,11 @@ class Decider:
 
     @cached_property
     def _concepts(self) -> dict[str, Concept]:
-        return {
-            key: Concept(frozenset(c["names"]), tuple(c["examples"]), c.get("against"), frozenset(c.get("of", ())))
-            for key, c in self._knowledge["concepts"].items()
-        }
+        def concept(of: dict[str, Any]) -> Concept:
+            examples = tuple(example.rstrip(".") for example in sentences(of["examples"]))
+            return Concept(frozenset(of["names"]), examples, of.get("against"), frozenset(of.get("of", ())))
+
+        return {key: concept(of) for key, of in self._knowledge["concepts"].items()}
 
     @cached_property
     def _knowledge(self) -> dict[str, Any]:
@@ -101,11 +102,8 @@ class Decider:
         for at, token in enumerate(tokens):
             for side, sign in zip(pair, (1, -1), strict=True):
                 if side.fullmatch(token) or side.fullmatch(stem(token)):
-                    total += (
-                        -sign
-                        if _NEGATION.search(re.split(r"[.!?;]", " ".join(tokens[max(0, at - 4) : at]))[-1])
-                        else sign
-                    )
+                    before = re.split(r"[.!?;]", " ".join(tokens[max(0, at - 4) : at]))[-1]
+                    total += -sign if _NEGATION.search(before) else sign
         return (total > 0) - (total < 0)
 
     # --- labels -----------------------------------------------------------------------------------
@@ -113,12 +111,23 @@ class Decider:
     def choose(
         self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None, about: str = ""
     ) -> str:
-        """The label of ``labels`` (name to description, which may be empty) that answers the question ``about`` for ``text``.
+        """The one that ``weigh`` finds to fit best; on a scale of bare numbers the one that the text's praise comes to."""
+        if all(label.isdecimal() and not said for label, said in labels.items()) and not (
+            set(labels) & set(re.findall(r"\d+", text))
+        ):
+            return list(labels)[round(self.polarity(text) * (len(labels) - 1))]
+        scores = self.weigh(text, labels, examples, about)
+        return max(scores, key=scores.__getitem__)
+
+    def weigh(
+        self, text: str, labels: dict[str, str], examples: list[tuple[str, str]] | None = None, about: str = ""
+    ) -> dict[str, float]:
+        """How well each label of ``labels`` (name to description, which may be empty) answers the question ``about``.
 
         ``examples`` are texts with the label that each was given before: a text that is like one gets its label sooner.
         """
         if len(labels) == 1:
-            return next(iter(labels))
+            return dict.fromkeys(labels, 1.0)
         pieces = _pieces(text)
         asked = [f"{about} {piece}" for piece in pieces]
         scores = {}
@@ -149,7 +158,7 @@ class Decider:
             if set(sides.values()) >= {1, -1} and (leaning := self._leaning(text, pair)):
                 for label, side in sides.items():
                     scores[label] += OPPOSITE * side * leaning
-        return max(scores, key=scores.__getitem__)
+        return scores
 
     def several(self, text: str, labels: dict[str, str], about: str = "") -> list[str]:
         """The labels that parts of ``text`` speak of, and those that it names; at least one."""
@@ -195,6 +204,10 @@ class Decider:
         """Cosine similarity of ``text`` to each of ``others``."""
         return [float(s) for s in self._embedder.similarity(text, others)]
 
+    def nearest(self, text: str, others: list[str]) -> str:
+        """The one of ``others`` that is most alike to ``text``."""
+        return max(zip(self.alike(text, others), others, strict=True), key=lambda pair: pair[0])[1]
+
     def agreement(self, text: str, statement: str) -> float:
         """How near ``text`` comes to ``statement``, from 0 to 1."""
         similarity = float((self._embedder.vectors(_pieces(text)) @ self._embedder.vectors([statement])[0]).max())
@@ -236,30 +249,7 @@ class Decider:
         return float(np.sort(similarity)[-best:].mean())
 
 
-_EVERYDAY = frozenset(
-    [
-        "get",
-        "set",
-        "list",
-        "find",
-        "make",
-        "do",
-        "run",
-        "show",
-        "the",
-        "a",
-        "an",
-        "of",
-        "to",
-        "for",
-        "with",
-        "all",
-        "new",
-        "by",
-        "id",
-        "up",
-    ]
-)
+_EVERYDAY = frozenset(re.findall(r"\w+", "get set list find make do run show the a an of to for with all new by id up"))
 
 
 def _distinct(labels: Iterable[str]) -> dict[str, str]:

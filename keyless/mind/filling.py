@@ -16,7 +16,7 @@ from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
 from keyless.mind.workers import check
-from keyless.mind.written import to_number
+from keyless.mind.written import decimal_mark, to_number
 from keyless.neutral import BadRequest
 
 Schema = dict[str, Any]
@@ -144,10 +144,9 @@ class Filler:
             asked = [s for s in asked if s.endswith("?") or _WHETHER.search(s)]
         if not asked:
             return field_name
-        alone = len(self.root.get("properties", {})) < 2
-        likeness = self.decider.alike(f"{field_name} {' '.join(labels or [])}", asked)
-        best = max(range(len(asked)), key=likeness.__getitem__)
-        return asked[best] if alone or labels or likeness[best] > 0.4 else field_name
+        best = self.decider.nearest(wanted := f"{field_name} {' '.join(labels or [])}", asked)
+        sure = labels or len(self.root.get("properties", {})) < 2 or self.decider.alike(wanted, [best])[0] > 0.4
+        return best if sure else field_name
 
     def _choices(self, schema: Schema) -> list[tuple[Any, str]]:
         """The values that an enum, or alternatives of one value each, leave open, with what is said of each; else none."""
@@ -195,12 +194,9 @@ class Filler:
         if not real:
             return None
         if len(real) > 1 and all(o.get("type") == "object" or "properties" in o for o in real):
-            titles = {
-                str(
-                    i
-                ): f"{words(o.get('title', ''))} {o.get('description', '')} {' '.join(map(words, o.get('properties', {})))}"
-                for i, o in enumerate(real)
-            }
+            said = (f"{words(o.get('title', ''))} {o.get('description', '')}" for o in real)
+            fields = (" ".join(map(words, o.get("properties", {}))) for o in real)
+            titles = {str(i): f"{one} {other}" for i, (one, other) in enumerate(zip(said, fields, strict=True))}
             real = [real[int(self.decider.choose(text, titles))]]
         for option in sorted(real, key=lambda o: o.get("type") == "string"):
             value = self._value(option, name, text, depth + 1)
@@ -224,12 +220,10 @@ class Filler:
         for key, child in properties.items():
             plain = self._not_null(child)
             if self._is_fact(plain, key):
-                if plain.get("type") in ("number", "integer"):
-                    value = self._number(plain, key, text, found.get(key))
-                else:
-                    value = self._string(
-                        plain, key, text, found.get(key, left.pop(0) if left and key not in found else None)
-                    )
+                if plain["type"] == "string" and left and key not in found:
+                    found[key] = left.pop(0)
+                fill = self._string if plain["type"] == "string" else self._number
+                value = fill(plain, key, text, found.get(key))
                 if value is _ABSENT and plain is not child:
                     value = None
             elif left and plain.get("type") == "string" and not self._choices(plain):
@@ -283,12 +277,9 @@ class Filler:
             inner = replace(self, in_row=len(rows) > 1)
             values = [inner._value(item, name, row, depth + 1) for row in rows]
         elif item.get("type") in ("number", "integer"):
-            dates = find_all("date", text)
-            numbers = [
-                to_number(n.text)
-                for n in find_all("number", text)
-                if not any(d.start <= n.start < d.end for d in dates)
-            ]
+            days = [(day.start, day.end) for day in find_all("date", text)]
+            found = [n for n in find_all("number", text) if not any(start <= n.start < end for start, end in days)]
+            numbers = [to_number(n.text, decimal_mark(text)) for n in found]
             values = [self._number(item, name, text, n) for n in numbers if item["type"] == "number" or n == int(n)]
         elif item.get("type", "string") == "string":
             values = self._strings(item, name, schema.get("description", ""), text, max(low, min(high, 5)))
@@ -398,8 +389,7 @@ class Filler:
         if self.write is None:
             return _fit(self._as_asked(name, text), schema)
         if not prose and (phrases := self._key_phrases(text, 12)):
-            scores = self.decider.alike(label, phrases)
-            return _fit(phrases[max(range(len(phrases)), key=scores.__getitem__)], schema)
+            return _fit(self.decider.nearest(label, phrases), schema)
         if _GIST.search(words(name)):
             # The text's own words: a model this small makes up the rest when it is asked to condense.
             return _fit(self._gist(text, words(name)), schema)
@@ -412,8 +402,7 @@ class Filler:
         """The sentence that is nearest to the whole text's meaning; for a headline without its end mark."""
         candidates = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", s) for s in sentences(text)]
         candidates = [s for s in candidates if len(s.split()) > 2] or [text.strip()]
-        scores = self.decider.alike(text, candidates)
-        best = candidates[max(range(len(candidates)), key=lambda i: scores[i])]
+        best = self.decider.nearest(text, candidates)
         return best if "summary" in name or "gist" in name else best.rstrip(".!")
 
     def _hint(self) -> str:
