@@ -134,9 +134,12 @@ class Decider:
         names = _distinct(labels)
         # Where some labels are known by examples and others are not, the known ones would win by sheer number.
         known = {label: self._concept(name, f"{about} {' '.join(names.values())}") for label, name in names.items()}
-        places = {
-            label: m.start() for label, n in names.items() if (m := re.search(rf"\b{re.escape(n)}\b", text.lower()))
+        # Of "desk mat" the desk is not what it names.
+        others = "|".join(map(re.escape, names.values()))
+        found = {
+            label: re.search(rf"\b{re.escape(n)}\b(?! (?:{others})\b)", text.lower()) for label, n in names.items()
         }
+        places = {label: match.start() for label, match in found.items() if match}
         for label, description in labels.items():
             name = names[label]
             # The name alone and the description alone: one may be vague where the other is plain.

@@ -14,7 +14,17 @@ from dateutil import parser as dateutil_parser
 from keyless.mind.embedder import Embedder
 from keyless.mind.text import stem, words
 from keyless.mind.workers import check
-from keyless.mind.written import DATE, NUMBER, amounts, decimal_mark, month_first, to_currency, to_date, to_number
+from keyless.mind.written import (
+    DATE,
+    NUMBER,
+    SPANS,
+    amounts,
+    decimal_mark,
+    month_first,
+    to_currency,
+    to_date,
+    to_number,
+)
 
 _UPPER = "".join(filter(str.isupper, map(chr, range(0x2000))))
 # No word is longer. Here and below, repetitions that may begin anywhere are bounded or begin at an edge: the time to search
@@ -23,6 +33,7 @@ _CAP = rf"[{_UPPER}][\w'’]{{0,40}}"
 
 _BEFORE_PLACE = r"(?<!\w)(?:in|from|to|near|via|left|reached|visit|leaving|nach|aus|bei|à|de|en|desde|hasta)\s"
 
+_TITLE = "Mrs?|Ms|Dr|Prof|Herr|Frau|Monsieur|Madame|Mme|Señora?|Sra?|Don|Doña"
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "email": re.compile(r"(?<![\w.+\-])[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+"),
     "url": re.compile(r"https?://[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]|\bwww\.[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]", re.I),
@@ -33,7 +44,7 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "number": NUMBER,
     "code": re.compile(r"\b(?=[\w\-]{0,60}\d)[A-Z0-9]{1,40}(?:-[A-Z0-9]{1,40}){1,8}\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}[A-Z0-9]*\b|#\d+|\b\d{3,}\b"),
     "company": re.compile(rf"{_CAP}(?:[ &\-]+{_CAP}){{0,4}},? (?:Inc|Ltd|LLC|GmbH|AG|AS|SA|SAS|BV|NV|AB|Oy|Corp|Co|PLC|plc|Corporation|Limited|Company|Group|Bank|KG|SE|SpA)\b\.?"),
-    "person": re.compile(rf"(?<!\w)(?:(?:Mr|Mrs|Ms|Dr|Prof)\.? )?{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
+    "person": re.compile(rf"(?<!\w)(?:(?:{_TITLE})\.? )*{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
     "place": re.compile(rf"{_BEFORE_PLACE}(?P<found>{_CAP}(?: {_CAP})?)"),
     "name": re.compile(rf"{_CAP}(?:[ \-&]{_CAP})*"),
 }  # fmt: skip
@@ -50,7 +61,7 @@ _KIND_WORDS: dict[str, str] = {
     "code": r"ids?|number|code|reference|ref|sku|iban|serial|tracking|identifier|ticket|credit note|\w*nummer|n[uú]m[ée]ro",
     "money": r"price|amount|total|cost|fee|salary|rent|fare|budget|subtotal|tax|vat|revenue|deposit|principal|payment|charge|\w*(?:betrag|preis)|"
              r"miete|kosten|gehalt|prix|montant|loyer|salaire|precio|importe|alquiler|salario",
-    "company": r"company|supplier|vendor|organi[sz]ation|employer|firm|landlord|merchant|seller|business|manufacturer|lieferant|firma|"
+    "company": r"company|supplier|vendor|provider|organi[sz]ation|employer|firm|landlord|merchant|seller|business|manufacturer|lieferant|firma|"
                r"fournisseur|entreprise|proveedor|empresa",
     "place": r"city|town|country|place|location|origin|destination|region|state|venue|stadt|ort|ville|lieu|pays|ciudad|lugar|país",
     "person": r"person|customer|client|candidate|passenger|patient|employee|manager|sender|author|tenant|engineer|agent|driver|"
@@ -66,7 +77,7 @@ _STOP = frozenset(
         date name field value text string written given total whether""",
     )
 )
-_ROLE = rf"{_KIND_WORDS['person']}|{_KIND_WORDS['company']}|dear|hi|hello|from|by|mr|mrs|ms|dr|prof|director|buyer|nurse|officer|judge|professor"
+_ROLE = rf"{_KIND_WORDS['person']}|{_KIND_WORDS['company']}|dear|hi|hello|from|by|director|the|our|your|der|die|das|ihre?|unsere?|les?|la|el|los|las|notre|votre|buyer|nurse|officer|judge|professor"
 # Who gives a name in lower case has to say that it is one.
 _INTRODUCED = re.compile(
     r"\b(?:name(?:['’]?s| is)|this is|it['’]?s|call me|heiße|heisse|m['’]appelle|me llamo|nombre es)\s+"
@@ -221,9 +232,11 @@ class Extractor:
             ]
         elif kind == "person":
             people = [p for p in find_all("person", text) if not _within(p, find_all("company", text))]
+            people = [_clip(_clip(p, _TITLE), _ROLE) for p in people]
+            people = [p for p in people if re.search(r"[ -]", p.text)] or people
             # "to" leads to people as well as to places.
             elsewhere = find_all("place", text)
-            found = [_clip(p, _ROLE) for p in people if not _within(p, elsewhere)] or [_clip(p, _ROLE) for p in people]
+            found = [p for p in people if not _within(p, elsewhere)] or people
             found = found or [Found("person", m.group(1), m.start(1), m.end(1)) for m in _INTRODUCED.finditer(text)]
         elif kind == "company":
             found = find_all("company", text) or find_all("name", text)
@@ -252,7 +265,7 @@ class Extractor:
         wanted_words = f"{field.words} {field.description}".strip()
         context = " ".join((*before[-6:], "…", *after[:4]))
         meaning = float(self._embedder.similarity(wanted_words, [context or "…"])[0])
-        score = near + 0.8 * meaning + (0.3 if kind_of(field) == candidate.kind else 0.0)
+        score = near + 0.8 * max(0.0, meaning) + (0.3 if kind_of(field) == candidate.kind else 0.0)
         if len(before) > 1 and stem(before[-2].lower()) in label and before[-1].lower() in _LEADS_TO_VALUE:
             score += 0.25
         if key:
@@ -268,12 +281,12 @@ class Extractor:
 
 def _in_unit(number: Found, text: str, field: Wanted) -> bool:
     """Whether ``number`` counts what the field is counted in; true for a field that names no span of time."""
-    unit = re.search(r"\b(month|week|day|hour|minute)s?\b", f"{field.words} {field.description}".lower())
+    wanted = f"{field.words} {field.description}".lower()
+    unit = next((span for span in SPANS if re.search(rf"\b(?:{span})\b", wanted)), None)
     if unit is None:
         return True
-    near = rf"\b{unit.group(1)}s?\b"
     before, after = text[max(0, number.start - 30) : number.start], text[number.end : number.end + 16]
-    return bool(re.match(rf"[\s-]*{near}", after, re.I) or re.search(near, before, re.I))
+    return bool(re.match(rf"[\s-]*(?:{unit})\b", after, re.I) or re.search(rf"\b(?:{unit})\b", before, re.I))
 
 
 def _value(candidate: Found, field: Wanted, text: str) -> Any:
@@ -328,7 +341,9 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, t
 def _labelled(text: str) -> list[Found]:
     """The right-hand sides of ``Key: value`` and ``(key)``-free definitions, as candidates of kind ``labelled``."""
     pattern = re.compile(
-        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[^\W\d_][\w /#.\-]{0,40}?\s*[:：=][ \t]*([^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
+        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[^\W\d_][\w /#.\-]{0,40}?\s*[:：=][ \t]*((?:(?:"
+        + _TITLE
+        + r")\. )?[^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
         re.M,
     )
     return [

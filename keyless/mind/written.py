@@ -10,6 +10,7 @@ from datetime import date
 from babel import Locale
 from babel.core import get_global
 from babel.numbers import get_currency_name, get_territory_currencies
+from babel.units import format_unit
 from price_parser import Price
 
 _LOCALES = [Locale(code) for code in ("en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "nb", "pl", "ru")]
@@ -34,6 +35,20 @@ _SCALES = {
     for size, pattern in forms.items()
     if pattern.pattern.replace("\xa0", " ").startswith("0 ")
 } | {"mio": 10**6}
+
+SPANS = [
+    "|".join(
+        sorted(
+            {
+                str(format_unit(n, f"duration-{u}", locale=locale)).split(None, 1)[1]
+                for locale in _LOCALES
+                for n in (1, 2, 5)
+            }
+        )
+    )
+    for u in ("month", "week", "day", "hour", "minute")
+]
+"""The names of each span of time, as a pattern."""
 
 _CODES = {code for territory in get_global("territory_currencies") for code in get_territory_currencies(territory)}
 _FREQUENT = ["INR", "PLN", "DKK", "NOK", "SEK", "MXN", "CHF", "JPY", "GBP", "EUR", "USD"]
