@@ -25,46 +25,63 @@ _QUOTED = r"\"[^\"\n]{1,40}\"|“[^”\n]{1,40}”|(?<!\w)'[^'\n]{1,40}'(?!\w)|`
 _ITEM = rf"(?:{_QUOTED}|(?i:{_WORD}(?: {_WORD}){{0,2}}))"
 _BETWEEN = r"\s*(?:,\s*(?i:or|and)\s|,|/|\||;|\s(?i:or)\s)\s*"
 _LIST = re.compile(rf"\s{{0,10}}[\[({{]?\s{{0,10}}({_ITEM}(?:{_BETWEEN}{_ITEM}){{1,{_MOST_OPTIONS}}})")
-_PAIR = re.compile(rf"\s{{0,10}}({_ITEM}\s(?i:and)\s{_ITEM})")
+_AND_LIST = re.compile(rf"\s{{0,10}}({_ITEM}(?:,\s{_ITEM}){{0,{_MOST_OPTIONS}}},?\s(?i:and)\s{_ITEM})")
 # What makes a list one of things to write about, and not of answers.
-_GOES_ON = re.compile(r"(?i)\s+(?:about|of|on|for|with|by|that|which|who|to|in)\b")
+_GOES_ON = re.compile(r"(?i)\s+(?:an?|the|about|of|on|for|with|by|that|which|who|to|in)\b")
 _COUNT = re.compile(r"(?i)(?:one|two|three|four|five|six|seven|eight|nine|ten|\d+)\b")
 
-_ANSWER = r"(?:answer|reply|respond|return|output|print|say|write|give|state|type|emit|produce)s?(?: me| back)?"
+_ANSWER = r"(?:answer|reply|respond|return|output|print|say|write|give|state|type|emit|produce|result|verdict)s?(?: me| back)?"
 _RESTRICTED = (
     r"(?:only|just|exactly|simply|either|one|single|of|the|these|those|following|with|as|a|an|your|its|must|should|can|be|is|nothing|"
-    r"but|alone|else|and|word|words|label|letter|option|category|class|value|name|tag|type|number|answer|two|three|four)"
+    r"but|alone|else|and|below|above|\w{3,12}ly|(?:word|label|letter|option|categor(?:y|ie)|classe?|value|name|tag|type|number|answer)s?|two|three|four)"
 )
-_DEMANDED = re.compile(rf"(?i)\b{_ANSWER}\b(?:[ \t]+{_RESTRICTED}\b){{0,9}}[ \t]*+:?\s*+(?=\S)")
+_DEMANDED = re.compile(rf"(?i)\b{_ANSWER}\b(?:[ \t]+{_RESTRICTED}\b){{0,9}}[ \t]*+[:.]?\s*+(?=\S)")
 """An answer is demanded, and all that stands before the list restricts it: no "in", no "for", no thing to write."""
 _CHOSEN = re.compile(
-    r"(?i)\b(?:choose|pick|select|classify|categori[sz]e|label|tag|mark|grade|rate|decide|assign|route|sort|determine|judge)\b"
+    r"(?i)\b(?:choose|pick|select|classify|categori[sz]e|label|tag|mark|grade|rate|decide|assign|route|sort|determine|judge|set)\b"
 )
 _LINK = re.compile(r"(?i)\b(as|into|between|among|from|of|either|to|with)\s*:?\s+(?=\S)|:\s*(?=\S)|(?=[\[({])")
 _SENTENCE_END = re.compile(r"[.?!]\s|\n")
 _HEADER = re.compile(
     r"(?i)\b(?:options|choices|labels|categories|classes|values|tags|answers|departments|teams|possibilities)\b[^.\n:?]{0,40}:[ \t]*"
+    r"|\b(?:valid|allowed|possible|permitted|only) [\w ]{3,30}(?::| are)[ \t]+"
 )
+_PLAINLY = rf"{_QUOTED}|[A-Z]{{2,20}}(?: [A-Z]{{2,20}}){{0,2}}\b"
+"""An option that its form sets off from the sentence around it."""
+_TO_SAY = rf"(?i:{_ANSWER}\b(?:[ \t]+{_RESTRICTED}\b){{0,6}}[ \t]+)"
+_ON_CONDITION = r"\s*,?\s(?i:if|when|unless|for)\b"
+_ELSE = r"(?i:\b(?:otherwise|else|if not|and|or)\b)"
 _CONDITIONAL = re.compile(
-    rf"(?i)\b{_ANSWER}\s+({_QUOTED}|[A-Z]{{2,20}}\b)\s*,?\s*(?:if|when|for)\b[^\n]{{1,200}}?\b(?:otherwise|else|and)\b,?\s*"
-    rf"(?:{_ANSWER}\s+)?({_QUOTED}|[A-Z]{{2,20}}\b)"
+    # "return X if …, otherwise Y", "if …, return X. If not, return Y", "return x if …, y if …"
+    rf"{_TO_SAY}({_PLAINLY}){_ON_CONDITION}[^\n]{{1,200}}?{_ELSE},?\s*(?:{_TO_SAY})?({_PLAINLY})"
+    rf"|\b(?i:if|when)\s[^\n.]{{1,200}},\s*{_TO_SAY}({_PLAINLY})[.;,]?\s[^\n]{{0,120}}?(?:{_TO_SAY}|{_ELSE},?\s*)({_PLAINLY})"
+    rf"|{_TO_SAY}({_WORD}){_ON_CONDITION}[^\n]{{1,200}}?(?:[,;]|{_ELSE})\s*(?:{_TO_SAY})?({_WORD})\s+(?i:if|when|otherwise|else)\b"
+)
+_EITHER = re.compile(rf"(?i)\b(?:either|one of)\b[^\n.?!\"'“`]{{0,40}}(?={_QUOTED})")
+_SCALE = re.compile(
+    r"(?i)\b(?:rate|score|grade|rank|mark|judge|assess|scale)\b[^\n.?!]{0,120}?\b(\d{1,2})\s?(?:-|–|to|and|through)\s?(\d{1,2})\b"
 )
 _BRIEF = re.compile(
     r"(?i)\b(?:one|a single|1)[ -](?:word|letter)\b|\b(?:only|just|nothing but)\s+(?:with\s+)?(?:(?:the|its|a|one)\s+)?(?:\w+\s+)?"
-    r"(?:word|label|letter|option|category|name|number|tag|value|class|type)\b|\b(?:word|label|letter|option|category|name|tag|value|class)\s+"
+    r"(?:word|label|letter|option|category|name|number|tag|value|class|type)\b|\b(?:only|just) the \w+(?=[.\n]|$)|\bthe \w+ (?:only|alone)\b|\b(?:word|label|letter|option|category|name|tag|value|class)\s+"
     r"(?:only|alone)\b|\bnothing else\b|\bno (?:other|further|additional) (?:text|words?)\b|\bno explanations?\b|\bwithout (?:any )?explanation"
 )
 """The answer is asked to be as short as a label."""
 _PROSE = re.compile(
-    r"(?i)\b(?:explain|describe|justify|elaborate|summari[sz]e|give (?:a |your )?reasons?|and (?:say )?why|in (?:one|two|three|a few|\d+) (?:short )?"
+    r"(?i)\b(?:explain|describe|justify|elaborate|summari[sz]e|(?:write|draft|compose) (?:an?|me|the) (?!(?:single |one )?(?:word|letter|label|number)\b)|give (?:a |your )?reasons?|and (?:say )?why|in (?:one|two|three|a few|\d+) (?:short )?"
     r"(?:sentence|paragraph|line)s?)\b"
 )
 _ASKED = re.compile(
-    rf"(?i)((?:{_QUOTED}|{_WORD})(?:, ?(?:{_QUOTED}|{_WORD})){{0,{_MOST_OPTIONS}}},? or (?:{_QUOTED}|{_WORD}))\s*$"
+    rf"(?i)((?:an? )?(?:{_QUOTED}|{_WORD})(?:, ?(?:an? )?(?:{_QUOTED}|{_WORD})){{0,{_MOST_OPTIONS}}},? or (?:an? )?(?:{_QUOTED}|{_WORD}))\s*$"
 )
-"""Options at the end of a question."""
+"""Options at the end of a question, or of what is to be told."""
 _NEGATED = re.compile(r"(?i)\b(?:not|never|without|no need to|don['’]t)\s+(?:\w+\s+)?$")
-_LETTERED = re.compile(r"(?:^|(?<=[\s(]))\(?([A-Za-z])[).][ \t]+(?=\S)", re.M)
+_LETTERED = re.compile(r"(?:^|(?<=[\s({\[]))\(?([A-Za-z]|\d{1,2})[).:][ \t]+(?=\S)", re.M)
+_MARK_WANTED = re.compile(r"(?i)\b(?:the|its|one|only|just)\s(?:(number|digit)|letter)\b")
+_SEVERAL = re.compile(
+    r"(?i)\b(?:select|choose|pick|list|give|return|name|output|mark|assign|tag)\s(?:all|every|each|one or more|several|multiple)\b|"
+    r"\ball (?:that|which) (?:apply|fit|match)\b"
+)
 _BULLET = re.compile(r"^[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+(\S[^\n]*)$", re.M)
 
 
@@ -77,12 +94,24 @@ def closed_choice(task: Task) -> dict[str, str]:
     return {}
 
 
+def wants_several(task: Task) -> bool:
+    """Whether a prompt with a closed choice asks for all options that fit, and not for one."""
+    return bool(_SEVERAL.search(f"{task.instructions}\n{task.source}"))
+
+
 def _candidates(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Lists of options and where each stands, those first that are most plainly the answer."""
     for match in _CONDITIONAL.finditer(text):
-        yield match.start(), _plain([_bare(match.group(1)), _bare(match.group(2))])
+        yield match.start(), _plain([_bare(option) for option in match.groups() if option])
+    for match in _EITHER.finditer(text):
+        if (found := _LIST.match(text, match.end())) and re.match(_QUOTED, found.group(1)):
+            yield match.start(), _plain(_split(found.group(1)))
+    for match in _SCALE.finditer(text):
+        yield match.start(), _plain([str(n) for n in range(int(match.group(1)), min(int(match.group(2)), 100) + 1)])
+    for match in _MARK_WANTED.finditer(text):
+        yield 0, _lettered(text, "1") if match.group(1) else _lettered(text, "A") or _lettered(text, "a")
     for match in _DEMANDED.finditer(text):
-        yield match.start(), _plain(_options_at(text, match.end()))
+        yield match.start(), _plain(_options_at(text, match.end()) or _bullets(text, match.end()))
     for verb in _CHOSEN.finditer(text):
         stop = _SENTENCE_END.search(text, verb.end(), verb.end() + _FAR)
         for link in _LINK.finditer(text, verb.end(), stop.start() if stop else verb.end() + _FAR):
@@ -91,24 +120,26 @@ def _candidates(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     brief = _BRIEF.search(text)
     asks = bool(brief) or "?" in text or bool(_CHOSEN.search(text))
     for header in _HEADER.finditer(text):
-        if options := _options_at(text, header.end()):
+        if options := _options_at(text, header.end(), pair=header.group().rstrip().endswith("are")):
             yield header.start(), _plain(options)
         elif (rows := _bullets(text, header.end())) and asks:
             yield header.start(), _plain(rows)
     if asks:
-        yield 0, _lettered(text)
+        yield 0, _lettered(text, "A") or _lettered(text, "a")
     if brief and (first := _BULLET.search(text)):
         yield brief.start(), _plain(_bullets(text, first.start()))
-    for mark in re.finditer(r"\?", text):
-        if options := _options_at(text, mark.end(), slashes=not brief):
+    for mark in re.finditer(r"[?.]", text):
+        if mark.group() == "?" and (options := _options_at(text, mark.end(), slashes=not brief)):
             yield mark.start(), _plain(options)
-        if brief and (asked := _ASKED.search(text[max(0, mark.start() - _FAR) : mark.start()])):
-            yield mark.start(), _plain(_split(asked.group(1)))
+        before = text[max(0, mark.start() - _FAR) : mark.start()]
+        told = mark.group() == "?" or re.search(r"(?i)\bwhether\b", before)
+        if brief and told and (asked := _ASKED.search(before)):
+            yield mark.start(), _plain([re.sub(r"(?i)^an? ", "", option) for option in _split(asked.group(1))])
 
 
 def _options_at(text: str, at: int, *, pair: bool = False, slashes: bool = False) -> list[str]:
     """The list that begins at ``at``, if one does and it can be one of answers."""
-    match = _LIST.match(text, at) or (_PAIR.match(text, at) if pair else None)
+    match = (_AND_LIST.match(text, at) if pair else None) or _LIST.match(text, at)
     if match is None or _GOES_ON.match(text, match.end()):
         return []
     raw = match.group(1)
@@ -147,18 +178,19 @@ def _bullets(text: str, at: int) -> list[str]:
     return rows if all(0 < len(row.split()) <= 4 for row in rows) else []
 
 
-def _lettered(text: str) -> dict[str, str]:
-    """``A) shark B) dolphin``: the letters, each with its text."""
+def _lettered(text: str, first: str) -> dict[str, str]:
+    """``A) shark B) dolphin``: the marks from ``first`` on, each with its text."""
     marks = list(_LETTERED.finditer(text))
-    for first in range(len(marks)):
-        if marks[first].group(1) not in "Aa":
-            continue
+    for begin in (at for at, mark in enumerate(marks) if mark.group(1) == first):
         options: dict[str, str] = {}
-        for place, mark in enumerate(marks[first : first + _MOST_OPTIONS]):
-            if mark.group(1) != chr(ord(marks[first].group(1)) + place):
+        for mark, following in itertools.zip_longest(
+            marks[begin : begin + _MOST_OPTIONS], marks[begin + 1 : begin + _MOST_OPTIONS + 1]
+        ):
+            place = len(options)
+            if mark is None or mark.group(1) != (str(1 + place) if first == "1" else chr(ord(first) + place)):
                 break
-            following = marks[first + place + 1].start() if first + place + 1 < len(marks) else len(text)
-            options[mark.group(1)] = text[mark.end() : following].split("\n", 1)[0].strip(" ,;(.")
+            said = text[mark.end() : following.start() if following else len(text)]
+            options[mark.group(1)] = said.split("\n", 1)[0].strip(" ,;(.{}[]")
         if len(options) > 1:
             return options
     return {}

@@ -6,114 +6,87 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
 from functools import lru_cache
 from typing import Any
 
 from dateutil import parser as dateutil_parser
-from price_parser import Price
 
 from keyless.mind.embedder import Embedder
-from keyless.mind.text import words
+from keyless.mind.text import stem, words
 from keyless.mind.workers import check
+from keyless.mind.written import (
+    DATE,
+    NUMBER,
+    SPANS,
+    amounts,
+    decimal_mark,
+    month_first,
+    to_currency,
+    to_date,
+    to_number,
+)
 
-_MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:t(?:ember)?)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)"
-_CURRENCIES = {
-    "€": "EUR", "euro": "EUR", "$": "USD", "dollar": "USD", "£": "GBP", "pound": "GBP", "¥": "JPY", "yen": "JPY",
-    "₹": "INR", "rupee": "INR", "franc": "CHF", "krona": "SEK", "krone": "NOK", "zloty": "PLN",
-}  # fmt: skip
-_CODES = "EUR|USD|GBP|JPY|CHF|SEK|NOK|DKK|PLN|CZK|INR|CNY|AUD|CAD|NZD|BRL|MXN|ZAR|SGD|HKD|KRW|TRY|AED"
-_CURRENCY = rf"(?:\b(?:{_CODES})\b|[€$£¥₹]|\b(?:euros?|dollars?|pounds?|yen|rupees?|francs?|krona|krone|zloty)\b)"
-_NUMBER = r"(?<![\w.,])[-−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\w,])|(?<![\w.,])[-−]?\d{1,3}(?:\.\d{3})+,\d+(?!\w)|(?<![\w.,])[-−]?\d+(?:\.\d+)?(?![\w-])"
-_SCALE = r"(?:\s?(?:thousand|million|billion)\b)?"
+_UPPER = "".join(filter(str.isupper, map(chr, range(0x2000))))
 # No word is longer. Here and below, repetitions that may begin anywhere are bounded or begin at an edge: the time to search
 # a text must grow no faster than the text.
-_CAP = r"[A-ZÀ-ÖØ-Þ][\w'’À-ÿ]{0,40}"
+_CAP = rf"[{_UPPER}][\w'’]{{0,40}}"
 
+_BEFORE_PLACE = r"(?<!\w)(?:in|from|to|near|via|left|reached|visit|leaving|nach|aus|bei|à|de|en|desde|hasta)\s"
+
+_TITLE = "Mrs?|Ms|Dr|Prof|Herr|Frau|Monsieur|Madame|Mme|Señora?|Sra?|Don|Doña"
 _PATTERNS: dict[str, re.Pattern[str]] = {
     "email": re.compile(r"(?<![\w.+\-])[\w.+\-]+@[\w\-]+(?:\.[\w\-]+)+"),
     "url": re.compile(r"https?://[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]|\bwww\.[^\s<>\"')\]]*[^\s<>\"')\].,;:!?]", re.I),
-    "date": re.compile(
-        rf"\b\d{{4}}-\d{{2}}-\d{{2}}\b|\b\d{{1,2}}(?:st|nd|rd|th)?(?: of)? {_MONTH}\.?,?(?: \d{{4}})?\b"
-        rf"|\b{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?(?:,? \d{{4}})?\b|\b\d{{1,2}}[./]\d{{1,2}}[./]\d{{2,4}}\b",
-        re.I,
-    ),
-    "time": re.compile(r"\b(?:[01]?\d|2[0-3]):[0-5]\d(?::[0-5]\d)?\b(?:\s?[ap]m\b)?|\b(?:1[0-2]|[1-9])\s?[ap]m\b", re.I),
+    "date": DATE,
+    "time": re.compile(r"\b(?:[01]?\d|2[0-3])[:h][0-5]\d(?::[0-5]\d)?\b(?:\s?[ap]m\b)?|\b(?:1[0-2]|[1-9])\s?[ap]m\b", re.I),
     "phone": re.compile(r"(?<![\w.\-])(?:\+|0)\d[\d\s()/\-]{5,}\d(?!\w)|\(\d{3}\) ?\d{3}-\d{4}|(?<![\w\-])\d{3}-\d{3,4}-\d{4}\b"),
-    "money": re.compile(rf"{_CURRENCY}\s?(?:{_NUMBER}|\d[\d,.]*\d){_SCALE}|(?:{_NUMBER}){_SCALE}\s?{_CURRENCY}|(?<!\w)[€$£¥₹]\d[\d,.]*", re.I),
-    "percent": re.compile(r"[-−]?(?<!\d)\d+(?:\.\d+)?\s?(?:%|percent\b|per cent\b)", re.I),
-    "number": re.compile(_NUMBER + _SCALE, re.I),
+    "percent": re.compile(r"[-−]?(?<![\d.,])\d+(?:[.,]\d+)?\s?(?:%|(?:percent|per cent|prozent|pour ?cent|por ciento|per ?cento)\b)", re.I),
+    "number": NUMBER,
     "code": re.compile(r"\b(?=[\w\-]{0,60}\d)[A-Z0-9]{1,40}(?:-[A-Z0-9]{1,40}){1,8}\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}[A-Z0-9]*\b|#\d+|\b\d{3,}\b"),
     "company": re.compile(rf"{_CAP}(?:[ &\-]+{_CAP}){{0,4}},? (?:Inc|Ltd|LLC|GmbH|AG|AS|SA|SAS|BV|NV|AB|Oy|Corp|Co|PLC|plc|Corporation|Limited|Company|Group|Bank|KG|SE|SpA)\b\.?"),
-    "person": re.compile(rf"(?<![\w])(?:(?:Mr|Mrs|Ms|Dr|Prof)\.? )?{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
-    "place": re.compile(rf"(?:(?<=\bin )|(?<=\bfrom )|(?<=\bto )|(?<=\bnear )|(?<=\bvia )|(?<=\bleft )|(?<=\breached )|(?<=\bvisit )|(?<=\bleaving )){_CAP}(?: {_CAP})?"),
+    "person": re.compile(rf"(?<!\w)(?:(?:{_TITLE})\.? )*{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
+    "place": re.compile(rf"{_BEFORE_PLACE}(?P<found>{_CAP}(?: {_CAP})?)"),
     "name": re.compile(rf"{_CAP}(?:[ \-&]{_CAP})*"),
 }  # fmt: skip
 
 # The first kind one of whose words stands in the field's name or description, the name being asked first.
-_KIND_WORDS: list[tuple[str, str]] = [
-    ("email", r"e-?mails?|mail"),
-    ("url", r"url|website|link|homepage|web page"),
-    ("phone", r"phone|telephone|mobile|fax"),
-    ("percent", r"percent(?:age)?|pct"),
-    ("currency", r"currency"),
-    ("date", r"dates?|deadline|birthday|(?:due|issued|shipped|counted|paid|signed|delivered|created|ordered)(?: on| by)"),
-    ("time", r"time of day|clock|start time|end time"),
-    ("code", r"ids?|number|no|code|reference|ref|sku|iban|serial|tracking|identifier|ticket|credit note"),
-    ("money", r"price|amount|total|cost|fee|salary|rent|fare|budget|subtotal|tax|vat|revenue|deposit|principal|payment"),
-    ("company", r"company|supplier|vendor|organi[sz]ation|employer|firm|landlord|merchant|seller|business|manufacturer"),
-    ("place", r"city|town|country|place|location|origin|destination|region|state|venue"),
-    ("person", r"person|customer|client|candidate|passenger|patient|employee|manager|sender|author|tenant|engineer|agent|"
-               r"owner|contact|captain|recipient|signed by|full name|assignee|user|speaker|lawyer|doctor|reviewer|name"),
-]  # fmt: skip
+_KIND_WORDS: dict[str, str] = {
+    "email": r"e-?mails?|mail|courriel|correo",
+    "url": r"url|website|link|homepage|web page",
+    "phone": r"(?:tele)?phone|telephone|mobile|fax|telefon|t[ée]l[ée](?:phone|fono)",
+    "percent": r"percent(?:age)?|pct|prozent",
+    "currency": r"currency|währung|devise|moneda",
+    "date": r"dates?|deadline|birthday|(?:due|issued|shipped|counted|paid|signed|delivered|created|ordered)(?: on| by)|\w*datum|fecha",
+    "time": r"(?:departure|arrival|start|end|opening|closing)? ?time(?: of day)?|clock|uhrzeit|heure|hora",
+    "code": r"ids?|number|code|reference|ref|sku|iban|serial|tracking|identifier|ticket|credit note|\w*nummer|n[uú]m[ée]ro",
+    "money": r"price|amount|total|cost|fee|salary|rent|fare|budget|subtotal|tax|vat|revenue|deposit|principal|payment|charge|\w*(?:betrag|preis)|"
+             r"miete|kosten|gehalt|prix|montant|loyer|salaire|precio|importe|alquiler|salario",
+    "company": r"company|supplier|vendor|provider|organi[sz]ation|employer|firm|landlord|merchant|seller|business|manufacturer|lieferant|firma|"
+               r"fournisseur|entreprise|proveedor|empresa",
+    "place": r"city|town|country|place|location|origin|destination|region|state|venue|stadt|ort|ville|lieu|pays|ciudad|lugar|país",
+    "person": r"person|customer|client|candidate|passenger|patient|employee|manager|sender|author|tenant|engineer|agent|driver|"
+              r"owner|contact|captain|recipient|signed by|full name|assignee|user|speaker|lawyer|doctor|reviewer|name|kund(?:e|in)|"
+              r"patientin|(?:ver)?mieter(?:in)?|cliente|nom|nombre|paciente",
+}  # fmt: skip
 
 _LEADS_TO_VALUE = frozenset(["is", "are", "was", "of", "as", "to", "at", "by", "on", "for", "from"])
 _STOP = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "of",
-        "for",
-        "to",
-        "in",
-        "on",
-        "at",
-        "by",
-        "with",
-        "and",
-        "or",
-        "is",
-        "are",
-        "was",
-        "were",
-        "be",
-        "been",
-        "it",
-        "its",
-        "this",
-        "that",
-        "as",
-        "from",
-        "per",
-        "each",
-        "any",
-        "all",
-        "number",
-        "no",
-        "id",
-        "date",
-        "name",
-        "field",
-        "value",
-        "text",
-        "string",
-        "written",
-        "given",
-        "total",
-        "whether",
-    ]
+    re.findall(
+        r"\w+",
+        """the a an of for to in on at by with and or is are was were be been it its this that as from per each any all number no id
+        date name field value text string written given total whether""",
+    )
 )
+_ROLE = rf"{_KIND_WORDS['person']}|{_KIND_WORDS['company']}|dear|hi|hello|from|by|director|the|our|your|der|die|das|ihre?|unsere?|les?|la|el|los|las|notre|votre|buyer|nurse|officer|judge|professor"
+# Who gives a name in lower case has to say that it is one.
+_INTRODUCED = re.compile(
+    r"\b(?:name(?:['’]?s| is)|this is|it['’]?s|call me|heiße|heisse|m['’]appelle|me llamo|nombre es)\s+"
+    r"([^\W\d_]{2,20}(?:[ -][^\W\d_]{2,20})?)(?=\s+(?:here|from|and|und|et|y)\b|\s*[.,;!\n]|$)"
+)
+
+
+LEAST = 0.3
+"""The score from which a candidate is a field's value, and no other thing of the kind."""
 
 
 @dataclass(frozen=True)
@@ -148,17 +121,16 @@ def find_all(kind: str, text: str) -> list[Found]:
 @lru_cache(maxsize=256)
 def _found(kind: str, text: str) -> tuple[Found, ...]:
     # Every field of every object of a schema asks again.
-    return tuple(Found(kind, m.group().strip(), m.start(), m.end()) for m in _PATTERNS[kind].finditer(text))
+    if kind == "money":
+        return tuple(Found(kind, text[start:end], start, end) for start, end in amounts(text))
+    part = "found" if kind == "place" else 0
+    return tuple(Found(kind, m[part].strip(), m.start(part), m.end(part)) for m in _PATTERNS[kind].finditer(text))
 
 
 def finder_for(question: str) -> Callable[[str], list[Found]] | None:
     """What finds the thing that ``question`` asks about ("does it mention a city?"); ``None`` if it names no such thing."""
-    for kind, pattern in _KIND_WORDS:
-        if (
-            kind in _PATTERNS
-            and kind not in ("person", "code", "company")
-            and re.search(rf"\b(?:{pattern})\b", question, re.I)
-        ):
+    for kind, pattern in _KIND_WORDS.items():
+        if kind not in ("person", "code", "company", "currency") and re.search(rf"\b(?:{pattern})\b", question, re.I):
             return lambda text: find_all(kind, text)
     return None
 
@@ -170,8 +142,9 @@ def kind_of(wanted: Wanted) -> str:
     if wanted.type in ("number", "integer"):
         return _numeric_kind(wanted)
     # The last word of a name says what it is: an `order date` is a date, a `date code` a code.
-    for text in (*wanted.words.split()[-1:], wanted.words, wanted.description):
-        for kind, pattern in _KIND_WORDS:
+    name = re.sub(r"(?<=\w )no$", "number", wanted.words)
+    for text in (*name.split()[-1:], name, wanted.description):
+        for kind, pattern in _KIND_WORDS.items():
             if re.search(rf"(?:^|\s)(?:{pattern})(?:$|\s|[.,])", text, re.I):
                 return kind
     return ""
@@ -181,34 +154,9 @@ def _numeric_kind(wanted: Wanted) -> str:
     name = f"{wanted.words} {wanted.description}"
     if re.search(r"percent|pct|\brate\b|growth", name) and not re.search(r"heart|hourly|daily|exchange", name):
         return "percent"
-    if wanted.type == "number" and re.search(rf"\b(?:{dict(_KIND_WORDS)['money']})\b", name):
+    if wanted.type == "number" and re.search(rf"\b(?:{_KIND_WORDS['money']})\b", name):
         return "money"
     return "number"
-
-
-def to_number(text: str) -> float:
-    """``"EUR 1,240.50"`` as ``1240.5``; thousand, million and billion are multiplied out. Raises ``ValueError``."""
-    price = Price.fromstring(re.sub(r"\s*(?:%|percent|per cent)", "", text.replace("−", "-")))
-    if price.amount is None:
-        raise ValueError(f"no number in {text!r}")
-    scale = {"thousand": 1e3, "million": 1e6, "billion": 1e9}
-    factor = next((f for word, f in scale.items() if word in text.lower()), 1.0)
-    sign = -1 if re.match(r"\s*[-−]\s?\d", text) else 1
-    return sign * abs(float(price.amount)) * factor
-
-
-def to_currency(text: str) -> str | None:
-    """The ISO 4217 code that an amount is written with."""
-    if code := re.search(rf"\b(?:{_CODES})\b", text):
-        return code.group()
-    lower = text.lower()
-    return next((iso for sign, iso in _CURRENCIES.items() if sign in lower), None)
-
-
-def to_date(text: str) -> date:
-    """A written date; without a year it is this year's. Raises ``ValueError``."""
-    day_first = not re.match(r"\d{4}-", text)
-    return dateutil_parser.parse(re.sub(r"\bof\b", "", text), dayfirst=day_first).date()
 
 
 class Extractor:
@@ -217,8 +165,17 @@ class Extractor:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    def fields(self, text: str, wanted: list[Wanted]) -> dict[str, Any]:
-        """Field name to value for those of ``wanted`` that ``text`` answers.
+    def possible(self, text: str, wanted: list[Wanted]) -> int:
+        """How many of ``wanted`` could at once have a value in ``text``, by its form alone."""
+        taken: list[Found] = []
+        for field in wanted:
+            free = (c for c in self._candidates(text, field) if _value(c, field, text) is not None)
+            if one := next((c for c in free if not _overlaps(c, taken)), None):
+                taken.append(one)
+        return len(taken)
+
+    def fields(self, text: str, wanted: list[Wanted], least: float = LEAST) -> dict[str, Any]:
+        """Field name to value for those of ``wanted`` that ``text`` answers with a score of ``least``.
 
         Dates come as ISO strings where the field's format is a date, otherwise as written.
         """
@@ -229,12 +186,12 @@ class Extractor:
         taken: list[Found] = []
         values: dict[str, Any] = {}
         for score, field, candidate in sorted(scored, key=lambda s: -s[0]):
-            if field.name in values or score < 0.3:
+            if field.name in values or score < least:
                 continue
             shareable = kind_of(field) == "currency"
-            if not shareable and any(candidate.start < t.end and t.start < candidate.end for t in taken):
+            if not shareable and _overlaps(candidate, taken):
                 continue
-            value = _value(candidate, field)
+            value = _value(candidate, field, text)
             if value is None:
                 continue
             values[field.name] = value
@@ -252,6 +209,11 @@ class Extractor:
                 find_all("date", text) + find_all("time", text) + find_all("phone", text) + find_all("email", text)
             )
             found = [n for n in find_all("number", text) if not _within(n, blocked) and _in_unit(n, text, field)]
+            if field.type == "integer" and not re.search(
+                rf"\b(?:{_KIND_WORDS['money']})\b", f"{field.words} {field.description}"
+            ):
+                # What is counted is not what is paid.
+                found = [n for n in found if not _within(n, find_all("money", text))] or found
         elif kind == "money":
             found = find_all("money", text) or self._candidates(text, Wanted(field.name, field.description, "integer"))
             # "Total: 1240.50" is an amount too, where the line says what it is.
@@ -269,8 +231,13 @@ class Extractor:
                 )
             ]
         elif kind == "person":
-            elsewhere = find_all("company", text) + find_all("place", text)
-            found = [_clip(p, _ROLES) for p in find_all("person", text) if not _within(p, elsewhere)]
+            people = [p for p in find_all("person", text) if not _within(p, find_all("company", text))]
+            people = [_clip(_clip(p, _TITLE), _ROLE) for p in people]
+            people = [p for p in people if re.search(r"[ -]", p.text)] or people
+            # "to" leads to people as well as to places.
+            elsewhere = find_all("place", text)
+            found = [p for p in people if not _within(p, elsewhere)] or people
+            found = found or [Found("person", m.group(1), m.start(1), m.end(1)) for m in _INTRODUCED.finditer(text)]
         elif kind == "company":
             found = find_all("company", text) or find_all("name", text)
         elif kind == "place":
@@ -278,9 +245,11 @@ class Extractor:
         elif kind:
             found = find_all(kind, text)
         else:
-            label = frozenset(field.words.split())
+            label = "|".join(map(re.escape, field.words.split())) or "$"
             found = [_clip(n, label) for n in find_all("name", text) if not _within(n, find_all("date", text))]
             found += find_all("code", text)
+        # No name is made of articles and the like alone, as at the beginning of a sentence.
+        found = [c for c in found if c.kind not in ("name", "person", "company", "place") or _content_words(c.text)]
         if field.type == "string":
             found = found + [v for v in _labelled(text) if kind in ("", "person", "company", "place", "code")]
         return found
@@ -296,8 +265,8 @@ class Extractor:
         wanted_words = f"{field.words} {field.description}".strip()
         context = " ".join((*before[-6:], "…", *after[:4]))
         meaning = float(self._embedder.similarity(wanted_words, [context or "…"])[0])
-        score = near + 0.8 * meaning + (0.3 if kind_of(field) == candidate.kind else 0.0)
-        if len(before) > 1 and _stem(before[-2].lower()) in label and before[-1].lower() in _LEADS_TO_VALUE:
+        score = near + 0.8 * max(0.0, meaning) + (0.3 if kind_of(field) == candidate.kind else 0.0)
+        if len(before) > 1 and stem(before[-2].lower()) in label and before[-1].lower() in _LEADS_TO_VALUE:
             score += 0.25
         if key:
             alike = float(self._embedder.similarity(field.words, [key.lower()])[0])
@@ -312,27 +281,23 @@ class Extractor:
 
 def _in_unit(number: Found, text: str, field: Wanted) -> bool:
     """Whether ``number`` counts what the field is counted in; true for a field that names no span of time."""
-    unit = re.search(r"\b(month|week|day|hour|minute)s?\b", f"{field.words} {field.description}".lower())
+    wanted = f"{field.words} {field.description}".lower()
+    unit = next((span for span in SPANS if re.search(rf"\b(?:{span})\b", wanted)), None)
     if unit is None:
         return True
-    near = rf"\b{unit.group(1)}s?\b"
     before, after = text[max(0, number.start - 30) : number.start], text[number.end : number.end + 16]
-    return bool(re.match(rf"[\s-]*{near}", after, re.I) or re.search(near, before, re.I))
+    return bool(re.match(rf"[\s-]*(?:{unit})\b", after, re.I) or re.search(rf"\b(?:{unit})\b", before, re.I))
 
 
-def _value(candidate: Found, field: Wanted) -> Any:
+def _value(candidate: Found, field: Wanted, text: str) -> Any:
     try:
         if kind_of(field) == "currency":
             return to_currency(candidate.text)
         if field.type in ("number", "integer"):
-            number = to_number(candidate.text)
-            return (
-                int(number)
-                if field.type == "integer" and number == int(number)
-                else (None if field.type == "integer" else number)
-            )
+            number = to_number(candidate.text, decimal_mark(text))
+            return number if field.type == "number" else int(number) if number == int(number) else None
         if field.format in ("date", "date-time"):
-            day = to_date(candidate.text).isoformat()
+            day = to_date(candidate.text, month_before_day=month_first(text)).isoformat()
             return day if field.format == "date" else f"{day}T00:00:00Z"
         if field.format == "time":
             return dateutil_parser.parse(candidate.text).strftime("%H:%M:%S")
@@ -344,21 +309,14 @@ def _value(candidate: Found, field: Wanted) -> Any:
 
 @lru_cache(maxsize=512)
 def _content_words(text: str) -> frozenset[str]:
-    return frozenset(_stem(w) for w in re.findall(r"[a-z0-9]+", text.lower()) if w not in _STOP)
-
-
-def _stem(word: str) -> str:
-    for end in ("ings", "ing", "ied", "ies", "ed", "es", "s", "e"):
-        if word.endswith(end) and len(word) - len(end) >= 3:
-            return word[: -len(end)]
-    return word
+    return frozenset(stem(w) for w in re.findall(r"\w+", text.lower()) if w not in _STOP)
 
 
 def _near(word: str, tokens: tuple[str, ...]) -> float:
     """1 for the token next to the candidate, falling with the distance; 0 when ``word`` is not there."""
     for distance, token in enumerate(tokens[:14]):
-        stem = _stem(token.lower())
-        if stem == word or (len(word) > 4 and len(stem) > 4 and (stem.startswith(word) or word.startswith(stem))):
+        near = stem(token.lower())
+        if near == word or (len(word) > 4 and len(near) > 4 and (near.startswith(word) or word.startswith(near))):
             return math.exp(-distance / 4)
     return 0.0
 
@@ -372,7 +330,7 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, t
     before = text[line_start : candidate.start]
     after = text[candidate.end : line_end]
     key = ""
-    if match := re.match(r"\s*(?:[-*•]\s*)?([A-Za-z][\w /#.\-]{0,40}?)\s*[:=]\s*$", before):
+    if match := re.match(r"\s*(?:[-*•]\s*)?([^\W\d_][\w /#.\-]{0,40}?)\s*[:：=]\s*$", before):
         key = match.group(1)
     # A sentence's end is a wall: what stands behind it speaks of something else.
     before = re.split(r"(?<=[a-z0-9)])[.!?]\s(?=[A-Z])" + (r"|[,;]\s" if numeric else ""), before)[-1]
@@ -383,7 +341,9 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, t
 def _labelled(text: str) -> list[Found]:
     """The right-hand sides of ``Key: value`` and ``(key)``-free definitions, as candidates of kind ``labelled``."""
     pattern = re.compile(
-        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[A-Za-z][\w /#.\-]{0,40}?\s*[:=][ \t]*([^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
+        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[^\W\d_][\w /#.\-]{0,40}?\s*[:：=][ \t]*((?:(?:"
+        + _TITLE
+        + r")\. )?[^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
         re.M,
     )
     return [
@@ -393,53 +353,17 @@ def _labelled(text: str) -> list[Found]:
     ]
 
 
+def _overlaps(one: Found, others: list[Found]) -> bool:
+    return any(one.start < other.end and other.start < one.end for other in others)
+
+
 def _within(one: Found, others: list[Found]) -> bool:
     return any(o.start <= one.start and one.end <= o.end for o in others)
 
 
-def _clip(name: Found, leading: frozenset[str]) -> Found:
+def _clip(name: Found, leading: str) -> Found:
     """Without a first word that is a role or the field's own name (``Agent Maya Lind``, ``Plan Pro``)."""
     first, _, rest = name.text.partition(" ")
-    if rest and first.lower().strip(".") in leading:
+    if rest and re.fullmatch(leading, first.strip("."), re.I):
         return Found(name.kind, rest, name.start + len(first) + 1, name.end)
     return name
-
-
-_ROLES = frozenset(
-    [
-        "agent",
-        "customer",
-        "manager",
-        "engineer",
-        "patient",
-        "dear",
-        "passenger",
-        "author",
-        "client",
-        "captain",
-        "director",
-        "supplier",
-        "buyer",
-        "seller",
-        "hi",
-        "hello",
-        "from",
-        "by",
-        "name",
-        "contact",
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "user",
-        "tenant",
-        "landlord",
-        "owner",
-        "nurse",
-        "doctor",
-        "officer",
-        "judge",
-        "professor",
-    ]
-)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
-from keyless.mind.choices import described_labels
+from keyless.mind.choices import closed_choice, described_labels
 from keyless.mind.decisions import Decider
-from keyless.mind.extraction import Extractor, Wanted, find_all, kind_of, to_number
+from keyless.mind.extraction import LEAST, Extractor, Wanted, find_all, kind_of
 from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task
 from keyless.mind.text import first_sentence, sentences, up_to_last_stop, words
 from keyless.mind.workers import check
+from keyless.mind.written import decimal_mark, to_number
 from keyless.neutral import BadRequest
 
 Schema = dict[str, Any]
@@ -24,6 +25,14 @@ Writer = Callable[[str, int], str]
 
 _MAX_DEPTH = 8
 _MOST_ASKED = 10_000
+_MOST_ROWS = 24
+_BARE = 12
+"""Words of a question that brings no material of its own."""
+_BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$")
+_PARTS = [
+    re.compile(p) for p in (r"\n+", r";|\n", r"[,;](?=\s)|\s(?:and|und|et|y|e)\s|\n", r"(?<=[.!?])\s+(?=[^\W\d_])")
+]
+_OFFERS = re.compile(r"(?i)\b(?:one of|either)\b|[:(\[|\"`“]|\s'|\b(?:must|can|should) be\b")
 _ABSENT = object()
 _PROSE = re.compile(
     r"\b(?:summary|description|explanation|reasons?|reasoning|rationale|reply|response|answer|message|body|text|content|comment|"
@@ -33,6 +42,7 @@ _PROSE = re.compile(
 _AS_ASKED = re.compile(
     r"\b(?:query|question|search|prompt|input|request|q|text|message|body|content|summary|description|subject|title|topic|reason|problem|issue)\b"
 )
+_WHETHER = re.compile(r"(?i)\b(?:whether|(?:true|yes) (?:only )?(?:if|when))\b")
 _GIST = re.compile(r"\b(?:summary|gist|title|headline|subject|heading|caption)\b")
 _SCALE_NAMES = re.compile(r"\b(?:rating|stars|satisfaction|sentiment|mood)\b")
 _LIST_OF_WORDS = re.compile(
@@ -50,6 +60,8 @@ class Filler:
     write: Writer | None = None
     param: str = "response_format"
     root: Schema = field(default_factory=dict)
+    in_row: bool = False
+    """Whether the text is one item of a list: whatever stands in it belongs to that item."""
 
     def fill(self, schema: Schema) -> Any:
         """A value that validates against ``schema``.
@@ -71,7 +83,7 @@ class Filler:
         self.root = schema
         validator = Validator(schema)
         _refuse_endless(schema)
-        value = self._value(schema, "", self.task.source, 0)
+        value = self._value(schema, "", self._material(), 0)
         if value is _ABSENT:
             value = self._smallest(schema, 0)
         # What was found may break a bound; that part alone falls back to the smallest value that is allowed.
@@ -85,6 +97,13 @@ class Filler:
             return value
         raise BadRequest("Invalid schema: no value could be made for it; it uses keywords that are not supported")
 
+    def _material(self) -> str:
+        """What to read: the latest question's material; the instructions too, where all the facts stand there."""
+        source, told = self.task.source, self.task.instructions
+        facts = self._facts(self._resolve(self.root).get("properties", {}))
+        bare = facts and len(source.split()) <= _BARE and not self.extractor.fields(source, facts)
+        return f"{told}\n{source}" if bare and self.extractor.fields(told, facts) else source
+
     # --- one node ---------------------------------------------------------------------------------
 
     def _value(self, schema: Any, name: str, text: str, depth: int) -> Any:
@@ -95,8 +114,8 @@ class Filler:
             return _ABSENT
         if "const" in schema:
             return schema["const"]
-        if "enum" in schema:
-            return self._choose(schema, name, text)
+        if choices := self._choices(schema):
+            return self._choose(choices, schema, name, text)
         if options := schema.get("anyOf") or schema.get("oneOf"):
             return self._one_of(schema, options, name, text, depth)
         kind = schema.get("type")
@@ -109,28 +128,63 @@ class Filler:
         if kind == "array":
             return self._array(schema, name, text, depth)
         if kind == "boolean":
-            return self.decider.holds(text, name, schema.get("description", "") or self._field_question(name))
+            return self.decider.holds(text, name, schema.get("description", "") or self._question(name))
         if kind == "null":
             return None
         if kind in ("number", "integer"):
             return self._number(schema, name, text, self.extractor.fields(text, [_wanted(schema, name)]).get(name))
         return self._string(schema, name, text, self.extractor.fields(text, [_wanted(schema, name)]).get(name))
 
-    def _field_question(self, name: str) -> str:
-        """A field called ``answer`` or ``result`` says nothing; the instructions then ask the question."""
-        if words(name) in ("", "answer", "result", "response", "value", "output", "verdict", "decision", "label"):
-            questions = [s for s in sentences(self.task.instructions) if s.endswith("?")]
-            return questions[-1] if questions else ""
-        return ""
+    def _question(self, name: str, labels: list[str] | None = None) -> str:
+        """The sentence of the instructions that asks for a field; its name where none does."""
+        field_name = words(name)
+        asked = [s for s in sentences(self.task.instructions) if len(s) < 200]
+        if labels is None:
+            # Only what can be true or false answers a yes or no.
+            asked = [s for s in asked if s.endswith("?") or _WHETHER.search(s)]
+        if not asked:
+            return field_name
+        best = self.decider.nearest(wanted := f"{field_name} {' '.join(labels or [])}", asked)
+        sure = labels or len(self.root.get("properties", {})) < 2 or self.decider.alike(wanted, [best])[0] > 0.4
+        return best if sure else field_name
 
-    def _choose(self, schema: Schema, name: str, text: str) -> Any:
-        values = schema["enum"]
-        labels = {str(v): v for v in values}
-        described = described_labels(list(labels), schema.get("description", ""), self.task.instructions)
+    def _choices(self, schema: Schema) -> list[tuple[Any, str]]:
+        """The values that an enum, or alternatives of one value each, leave open, with what is said of each; else none."""
+        if "enum" in schema:
+            return [(value, "") for value in schema["enum"]]
+        options = [self._resolve(option) for option in schema.get("anyOf") or schema.get("oneOf") or []]
+        if all("const" in option for option in options):
+            return [(o["const"], o.get("description") or words(str(o.get("title", "")))) for o in options]
+        return []
+
+    def _choose(self, choices: list[tuple[Any, str]], schema: Schema, name: str, text: str) -> Any:
+        labels = {str(value): value for value, _ in choices}
         if {w.lower() for w in labels} == {"yes", "no"}:
-            verdict = self.decider.holds(text, name, schema.get("description", "") or self._field_question(name))
+            verdict = self.decider.holds(text, name, schema.get("description", "") or self._question(name))
             return next(v for label, v in labels.items() if (label.lower() == "yes") == verdict)
-        return labels[self.decider.choose(text, described)]
+        return labels[
+            self.decider.choose(text, self._described(choices, schema), about=self._question(name, list(labels)))
+        ]
+
+    def _described(self, choices: list[tuple[Any, str]], schema: Schema) -> dict[str, str]:
+        said = {str(value): meaning for value, meaning in choices}
+        told = described_labels(list(said), schema.get("description", ""), self.task.instructions)
+        return {label: said[label] or told[label] for label in said}
+
+    def _listed(self, schema: Schema, name: str) -> dict[str, str]:
+        """The labels that the prompt lists for a plain string: its description does, or a sentence that names the field."""
+        start = words(name)[:5]
+        told = [schema.get("description", "")]
+        if start:
+            told += [s for s in sentences(self.task.instructions) if re.search(rf"(?i)\b{re.escape(start)}", s)]
+        for said in told:
+            # "Category: a, b or c" reads as "Answer: a, b or c".
+            asked = re.sub(rf"(?i)^\W*(?:the )?{re.escape(start)}\w*\W*(?=\w)", "", said) if start else said
+            for form in (said, *((f"Answer {asked}", f"Answer: {asked}") if _OFFERS.search(said) else ())):
+                if found := closed_choice(Task("", form)):
+                    return {**found, **described_labels(list(found), self.task.instructions)}
+        only = len(self.root.get("properties", {})) == 1
+        return closed_choice(Task("", self.task.instructions)) if only else {}
 
     def _one_of(self, schema: Schema, options: list[Any], name: str, text: str, depth: int) -> Any:
         shared = {k: v for k, v in schema.items() if k in ("description", "title")}
@@ -140,12 +194,9 @@ class Filler:
         if not real:
             return None
         if len(real) > 1 and all(o.get("type") == "object" or "properties" in o for o in real):
-            titles = {
-                str(
-                    i
-                ): f"{words(o.get('title', ''))} {o.get('description', '')} {' '.join(map(words, o.get('properties', {})))}"
-                for i, o in enumerate(real)
-            }
+            said = (f"{words(o.get('title', ''))} {o.get('description', '')}" for o in real)
+            fields = (" ".join(map(words, o.get("properties", {}))) for o in real)
+            titles = {str(i): f"{one} {other}" for i, (one, other) in enumerate(zip(said, fields, strict=True))}
             real = [real[int(self.decider.choose(text, titles))]]
         for option in sorted(real, key=lambda o: o.get("type") == "string"):
             value = self._value(option, name, text, depth + 1)
@@ -159,18 +210,24 @@ class Filler:
         if not properties:
             return self._mapping(schema, text) if schema.get("additionalProperties", True) is not False else {}
         # Facts are looked for together, so that two fields do not claim the same words.
-        facts = [_wanted(self._not_null(s), k) for k, s in properties.items() if self._is_fact(self._not_null(s), k)]
-        found = self.extractor.fields(text, facts)
+        facts = self._facts(properties)
+        if self.in_row:
+            # What has no form is what the rest of the row says, unless it stands beside its name.
+            facts = [f for f in facts if kind_of(f) or re.search(rf"(?i)\b{re.escape(f.words)}\s*[:=]", text)]
+        found = self.extractor.fields(text, facts, least=0.0 if self.in_row else LEAST)
+        left = _leftovers(text, found) if self.in_row else []
         result: dict[str, Any] = {}
         for key, child in properties.items():
             plain = self._not_null(child)
             if self._is_fact(plain, key):
-                if plain.get("type") in ("number", "integer"):
-                    value = self._number(plain, key, text, found.get(key))
-                else:
-                    value = self._string(plain, key, text, found.get(key))
+                if plain["type"] == "string" and left and key not in found:
+                    found[key] = left.pop(0)
+                fill = self._string if plain["type"] == "string" else self._number
+                value = fill(plain, key, text, found.get(key))
                 if value is _ABSENT and plain is not child:
                     value = None
+            elif left and plain.get("type") == "string" and not self._choices(plain):
+                value = _fit(left.pop(0), plain)
             else:
                 value = self._value(child, key, text, depth + 1)
             if value is _ABSENT and key in required:
@@ -211,17 +268,18 @@ class Filler:
                 self._smallest(rest if isinstance(rest, dict) else {}, depth + 1) for _ in range(low - len(fixed))
             ]
         item = self._resolve(schema.get("items", {"type": "string"}) or {"type": "string"})
-        if "enum" in item or "const" in item:
-            values = self._several(item, text)
+        if choices := [(item["const"], "")] if "const" in item else self._choices(item):
+            labels = {str(value): value for value, _ in choices}
+            about = self._question(name, list(labels))
+            values = [labels[label] for label in self.decider.several(text, self._described(choices, item), about)]
         elif item.get("type") == "object" or "properties" in item or "anyOf" in item or "oneOf" in item:
-            values = [self._value(item, name, part, depth + 1) for part in _rows(text)[: max(1, high)]]
+            rows = self._rows(self._facts(item.get("properties", {})), text)[: max(1, high)]
+            inner = replace(self, in_row=len(rows) > 1)
+            values = [inner._value(item, name, row, depth + 1) for row in rows]
         elif item.get("type") in ("number", "integer"):
-            dates = find_all("date", text)
-            numbers = [
-                to_number(n.text)
-                for n in find_all("number", text)
-                if not any(d.start <= n.start < d.end for d in dates)
-            ]
+            days = [(day.start, day.end) for day in find_all("date", text)]
+            found = [n for n in find_all("number", text) if not any(start <= n.start < end for start, end in days)]
+            numbers = [to_number(n.text, decimal_mark(text)) for n in found]
             values = [self._number(item, name, text, n) for n in numbers if item["type"] == "number" or n == int(n)]
         elif item.get("type", "string") == "string":
             values = self._strings(item, name, schema.get("description", ""), text, max(low, min(high, 5)))
@@ -240,14 +298,23 @@ class Filler:
                 result.append(value)
         return result[:high]
 
-    def _several(self, item: Schema, text: str) -> list[Any]:
-        """The labels of an enum that a text deserves: those it mentions, else the one that fits best."""
-        values = item.get("enum", [item.get("const")])
-        mentioned = [v for v in values if re.search(rf"(?i)\b{re.escape(words(str(v)))}\b", text)]
-        return mentioned or [self._choose({**item, "enum": values}, "", text)]
+    def _rows(self, facts: list[Wanted], text: str) -> list[str]:
+        """The parts of ``text`` that each describe one item: of the ways to part it, that with most facts in like parts."""
+        best, most = [text], self.extractor.possible(text, facts)
+        for parts in (_BULLET.findall(text), *(part.split(text) for part in _PARTS)):
+            parts = [part for part in parts if part and part.strip(" |-\t")][:_MOST_ROWS]
+            counts = [self.extractor.possible(part, facts) for part in parts]
+            full = max(counts, default=0)
+            alike = [part for part, count in zip(parts, counts, strict=True) if count == full]
+            if full * len(alike) > most:
+                best, most = alike, full * len(alike)
+        if len(best) > 1 and ":" in best[0] and ":" not in "".join(best[1:]):
+            # "Order: 2 lamps, 3 chairs"
+            best = [best[0].split(":", 1)[1], *best[1:]]
+        return best if facts else _BULLET.findall(text) or [text]
 
     def _strings(self, item: Schema, name: str, description: str, text: str, count: int) -> list[Any]:
-        bullets = re.findall(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$", text)
+        bullets = _BULLET.findall(text)
         kind = kind_of(Wanted(_singular(words(name)) or "item", description, "string", item.get("format", "")))
         if kind in ("email", "url", "phone", "date", "percent", "money", "code"):
             return [f.text for f in find_all(kind, text)]
@@ -309,30 +376,20 @@ class Filler:
         if (pattern := schema.get("pattern")) is not None:
             return self._by_pattern(pattern, text)
         label = f"{words(name)} {schema.get('description', '')}".strip()
-        prose = _is_prose(schema, name)
-        if (
-            self.write is None
-            and not schema.get("format")
-            and (prose or _AS_ASKED.search(words(name)) or _is_expression(name))
-        ):
+        prose, kind = _is_prose(schema, name), kind_of(_wanted(schema, name))
+        if not prose and not schema.get("format") and (labels := self._listed(schema, name)):
+            return self.decider.choose(text, labels, about=self._question(name, list(labels)))
+        asked = prose or _AS_ASKED.search(words(name)) or _is_expression(name)
+        if self.write is None and not schema.get("format") and asked:
             return _fit(self._as_asked(name, text), schema)
         if found is not None and not prose:
             return _fit(str(found), schema)
-        if schema.get("format") or kind_of(_wanted(schema, name)) in (
-            "email",
-            "url",
-            "phone",
-            "date",
-            "code",
-            "currency",
-            "percent",
-        ):
+        if schema.get("format") or kind:
             return _ABSENT
         if self.write is None:
-            return _ABSENT if kind_of(_wanted(schema, name)) else _fit(self._as_asked(name, text), schema)
+            return _fit(self._as_asked(name, text), schema)
         if not prose and (phrases := self._key_phrases(text, 12)):
-            scores = self.decider.alike(label, phrases)
-            return _fit(phrases[max(range(len(phrases)), key=lambda i: scores[i])], schema)
+            return _fit(self.decider.nearest(label, phrases), schema)
         if _GIST.search(words(name)):
             # The text's own words: a model this small makes up the rest when it is asked to condense.
             return _fit(self._gist(text, words(name)), schema)
@@ -345,8 +402,7 @@ class Filler:
         """The sentence that is nearest to the whole text's meaning; for a headline without its end mark."""
         candidates = [re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", s) for s in sentences(text)]
         candidates = [s for s in candidates if len(s.split()) > 2] or [text.strip()]
-        scores = self.decider.alike(text, candidates)
-        best = candidates[max(range(len(candidates)), key=lambda i: scores[i])]
+        best = self.decider.nearest(text, candidates)
         return best if "summary" in name or "gist" in name else best.rstrip(".!")
 
     def _hint(self) -> str:
@@ -406,6 +462,10 @@ class Filler:
         if isinstance(kind, list) and len(kind) == 2 and "null" in kind:
             return {**schema, "type": next(k for k in kind if k != "null")}
         return schema
+
+    def _facts(self, properties: dict[str, Any]) -> list[Wanted]:
+        plain = {name: self._not_null(self._resolve(child)) for name, child in properties.items()}
+        return [_wanted(child, name) for name, child in plain.items() if self._is_fact(child, name)]
 
     def _is_fact(self, schema: Schema, name: str) -> bool:
         if schema.get("type") in ("number", "integer"):
@@ -552,17 +612,19 @@ def _whole_sentences(text: str) -> str:
     return up_to_last_stop(re.sub(r"\s+", " ", text).strip().strip("\"'*#").strip())
 
 
-def _rows(text: str) -> list[str]:
-    """The parts of ``text`` that each describe one item: bullets, else lines with a number, else all of it."""
-    bullets = re.findall(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$", text)
-    if bullets:
-        return bullets
-    numbered = [
-        line
-        for line in text.splitlines()
-        if len(re.findall(r"\d+(?:[.,]\d+)?", line)) >= 2 and not find_all("date", line)
+def _leftovers(row: str, found: dict[str, Any]) -> list[str]:
+    """What a row says besides what was ``found`` in it: "2 lamps at 49.90 EUR" leaves "lamps"."""
+    spans = [
+        span for kind in ("date", "time", "money", "number", "email", "url", "phone") for span in find_all(kind, row)
     ]
-    return numbered if len(numbered) > 1 else [text]
+    for span in spans:
+        row = row[: span.start] + "\n" * (span.end - span.start) + row[span.end :]
+    for value in found.values():
+        row = row.replace(str(value), "\n")
+    parts = (
+        re.sub(r"^(?:\W|_|\b\w{1,2}\b|and\b)+|(?:\W|_|\b\w{1,2}\b)+$", "", part) for part in re.split(r"[\n,;:|]", row)
+    )
+    return [part for part in parts if part]
 
 
 def _singular(name: str) -> str:

@@ -35,6 +35,6 @@ class Judge:
             near = self._decider.agreement(state, question.instructions)
             yes = 0.55 + 0.4 * near if holds else 0.45 - 0.4 * abs(near - 0.5)
             return [yes if name == "yes" else 1 - yes for name in answers]
-        scores = np.array(list(self._decider.weigh(state, answers).values()))
+        scores = np.array(list(self._decider.weigh(state, answers, about=question.instructions).values()))
         weights = np.exp(SHARPNESS * (scores - scores.max()))
         return [float(p) for p in weights / weights.sum()]

@@ -10,9 +10,18 @@ def words(name: str) -> str:
     return re.sub(r"[_\-\s]+", " ", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)).strip().lower()
 
 
+def stem(word: str) -> str:
+    """``dropped``, ``drops`` and ``drop`` as one: the word without its ending."""
+    for end in ("ings", "ing", "ied", "ies", "ed", "es", "s", "e"):
+        if word.endswith(end) and len(word) - len(end) >= 3:
+            word = word[: -len(end)]
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] else word
+
+
 def sentences(text: str) -> list[str]:
     """The sentences and lines of ``text``, without empty ones."""
-    parts = re.split(r"(?<=[.!?])\s+(?=[A-Z0-9\"'(À-Þ])|\n+", text)
+    parts = re.split(r"(?<!^\d\.)(?<!^\d\d\.)(?<=[.!?])\s+(?=[A-Z0-9\"'(À-Þ])|\n+", text, flags=re.M)
     return [p.strip() for p in parts if p.strip()]
 
 

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keyless.mind.choices import closed_choice
+from keyless.mind.choices import closed_choice, wants_several
 from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import Extractor
@@ -78,7 +78,10 @@ class Thinker:
             questions = [s for s in sentences(f"{task.instructions}\n{task.source}") if s.endswith("?")]
             verdict = self._decider.holds(material, "", questions[0] if questions else task.instructions)
             return next(o for o in options if (o.lower() == "yes") == verdict)
-        return self._decider.choose(material, options, examples)
+        about = next((s for s in sentences(task.instructions) if s.endswith("?")), task.instructions[:300])
+        if wants_several(task):
+            return ", ".join(self._decider.several(material, options, about))
+        return self._decider.choose(material, options, examples, about)
 
     def _from_results(self, request: Request, results: list[str], write: Writer) -> str:
         """Prose that uses what the tools returned; the plain facts where the model leaves them out."""

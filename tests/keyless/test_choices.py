@@ -62,3 +62,25 @@ def test_a_conversation_s_turns_are_worked_examples(openai_client):
 
     assert ask(("The chair squeaks at every move.", "green"), ("Do you sell gift cards?", "red")) == "green"
     assert ask(("The chair squeaks at every move.", "Red."), ("Do you sell gift cards?", "green")) == "red"
+
+
+def answered(openai_client, prompt):
+    messages = [{"role": "user", "content": prompt}]
+    return openai_client.chat.completions.create(model="gpt-4o-mini", messages=messages).choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer"),
+    [
+        ("Select all categories that apply: shipping, packaging, billing. Reply with the names only.\n\nShipping was slow and "
+         "the box was damaged.", "shipping, packaging"),
+        ("Which department should get this?\n1. Accounts\n2. Workshop\n3. Reception\nReply with the number only.\n\n"
+         "The drill is broken.", "2"),
+        ("How full is the tank: low, medium or high? One word.\n\nThe tank is nearly empty.", "low"),
+        ("Rate how happy the guest is from 1 to 5, just the number.\n\nI love it, best hotel ever!", "45"),
+        ("Rate how happy the guest is from 1 to 5, just the number.\n\nWorst hotel of my life, never again.", "12"),
+    ],
+)  # fmt: skip
+def test_a_choice_is_answered_as_it_is_asked(openai_client, prompt, answer):
+    got = answered(openai_client, prompt)
+    assert got in answer if answer.isdecimal() else got == answer

@@ -6,15 +6,15 @@ import time
 
 import pytest
 
-from keyless.mind import choices, extraction, filling, tasks, text, thinking
+from keyless.mind import choices, extraction, filling, tasks, text, thinking, written
 from keyless.mind.filling import Filler
 from keyless.neutral import Message
 
 UNITS = [
     "<a>", "</a>", "``", "```", '"', '"""', "{", '{"a":', "[", "\n", " ", "\t", "\n a", "a, ", "a or ", "either ", "only ",
     "answer with ", "Aa ", "A", "Aa", "1", "1.", "1,", "1,111", "-", "-a", "A1-", "a.", "a@", "a@a.", "+1 ", "(1", "www.",
-    "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b", "as", "with ", "a:\n", "\n\n- ", "- \n",
-    "choose ", "label a as ", "classify a as b or c. ", "options: ", "labels:\n- a\n", "? ", "A) ", "A) a\n", "return \"a\" if ", "explain ", "one word ",
+    "http://", ":", "a:", "a: ", "- a\n", "1 jan ", "EUR ", "€", "1 000 ", "may ", "1 de ", "name is ", "12:", "#", "'", ";", "the ", "á", "Ä ", "x\u200b", "as", "with ", "a:\n", "\n\n- ", "- \n",
+    "choose ", "label a as ", "classify a as b or c. ", "options: ", "labels:\n- a\n", "? ", "A) ", "A) a\n", "return \"a\" if ", "say A if ", "rate 1 to 5 ", "either \"a\" ", "1. a\n", "whether a or b. ", "if a, say A. ", "explain ", "one word ",
 ]  # fmt: skip
 
 
@@ -25,9 +25,10 @@ def look_through(prompt: str) -> None:
     tasks.schema_in(f"json {task.instructions} {task.source}")
     choices.described_labels(["red", "green"], prompt)
     text.sentences(prompt), text.words(prompt), text.pieces(prompt), text.up_to_last_stop(prompt)
-    for kind in extraction._PATTERNS:
+    for kind in (*extraction._PATTERNS, "money"):
         extraction.find_all(kind, prompt)
     extraction._labelled(prompt)
+    written.month_first(prompt), written.decimal_mark(prompt)
     filler = Filler(None, None, tasks.Task(prompt, ""))  # type: ignore[arg-type]
     filler._mapping({}, prompt)
     filler._as_asked("expression", prompt), filler._as_asked("query", prompt)
