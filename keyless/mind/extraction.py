@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from dateutil import parser as dateutil_parser
@@ -85,6 +86,8 @@ _INTRODUCED = re.compile(
 )
 
 
+_MOST = 300
+"""Candidates of a kind that are looked at: each is held against the others."""
 LEAST = 0.3
 """The score from which a candidate is a field's value, and no other thing of the kind."""
 
@@ -122,9 +125,10 @@ def find_all(kind: str, text: str) -> list[Found]:
 def _found(kind: str, text: str) -> tuple[Found, ...]:
     # Every field of every object of a schema asks again.
     if kind == "money":
-        return tuple(Found(kind, text[start:end], start, end) for start, end in amounts(text))
+        return tuple(Found(kind, text[start:end], start, end) for start, end in islice(amounts(text), _MOST))
     part = "found" if kind == "place" else 0
-    return tuple(Found(kind, m[part].strip(), m.start(part), m.end(part)) for m in _PATTERNS[kind].finditer(text))
+    matches = islice(_PATTERNS[kind].finditer(text), _MOST)
+    return tuple(Found(kind, m[part].strip(), m.start(part), m.end(part)) for m in matches)
 
 
 def finder_for(question: str) -> Callable[[str], list[Found]] | None:

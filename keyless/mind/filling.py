@@ -617,8 +617,10 @@ def _leftovers(row: str, found: dict[str, Any]) -> list[str]:
     spans = [
         span for kind in ("date", "time", "money", "number", "email", "url", "phone") for span in find_all(kind, row)
     ]
+    characters = list(row)
     for span in spans:
-        row = row[: span.start] + "\n" * (span.end - span.start) + row[span.end :]
+        characters[span.start : span.end] = "\n" * (span.end - span.start)
+    row = "".join(characters)
     for value in found.values():
         row = row.replace(str(value), "\n")
     parts = (

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from keyless.mind import choices, extraction, filling, tasks, text, thinking, written
+from keyless.mind.extraction import Wanted
 from keyless.mind.filling import Filler
 from keyless.neutral import Message
 
@@ -29,10 +30,12 @@ def look_through(prompt: str) -> None:
         extraction.find_all(kind, prompt)
     extraction._labelled(prompt)
     written.month_first(prompt), written.decimal_mark(prompt)
-    filler = Filler(None, None, tasks.Task(prompt, ""))  # type: ignore[arg-type]
+    filler = Filler(None, extraction.Extractor(None), tasks.Task(prompt, prompt))  # type: ignore[arg-type]
+    facts = [Wanted("total", type="number"), Wanted("due", format="date"), Wanted("customer"), Wanted("colour")]
+    filler._rows(facts, prompt), filling._leftovers(prompt, {"total": 1}), filler._listed({"type": "string"}, "colour")
     filler._mapping({}, prompt)
     filler._as_asked("expression", prompt), filler._as_asked("query", prompt)
-    filling._rows(prompt), filling._whole_sentences(prompt)
+    filling._whole_sentences(prompt)
     # An e-mail is found by its form alone, so this asks no model.
     filler._strings({"type": "string", "format": "email"}, "items", "", prompt, 3)
     thinking._parts(prompt), thinking._readable(prompt)
