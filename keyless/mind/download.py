@@ -34,15 +34,23 @@ def _from_hub(named: str, folder: Path, say: Callable[[str], None]) -> Path:
     if (path := target / name).is_file():
         return path
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
+    unreachable = UnusableModel(
+        f"MODEL=hf:{named} was not loaded: the hub cannot be reached; check the network, or give MODEL the path of a file."
+    )
+    try:
+        # hf_hub_download would try for 20 seconds.
+        get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception:
+        raise unreachable from None
     say(f"Loading {name} of {owner}/{repository} into {target} (once) …")
     try:
         # A download that broke off goes on where it was: its part lies below `target` in .cache.
         return Path(hf_hub_download(f"{owner}/{repository}", name, local_dir=target))
     except LocalEntryNotFoundError:
-        problem = "the hub cannot be reached; check the network, or give MODEL the path of a file"
+        raise unreachable from None
     except RepositoryNotFoundError:
         problem = f"the hub has no repository {owner}/{repository} that is open to you (HF_TOKEN opens closed ones)"
     except EntryNotFoundError:

@@ -17,6 +17,7 @@ from keyless.mind.text import stem, words
 from keyless.mind.workers import check
 from keyless.mind.written import (
     DATE,
+    LONGEST_NUMBER,
     NUMBER,
     SPANS,
     amounts,
@@ -128,6 +129,8 @@ def _found(kind: str, text: str) -> tuple[Found, ...]:
         return tuple(Found(kind, text[start:end], start, end) for start, end in islice(amounts(text), _MOST))
     part = "found" if kind == "place" else 0
     matches = islice(_PATTERNS[kind].finditer(text), _MOST)
+    if kind == "number":
+        matches = (m for m in matches if len(m[0]) <= LONGEST_NUMBER)
     return tuple(Found(kind, m[part].strip(), m.start(part), m.end(part)) for m in matches)
 
 

@@ -85,6 +85,8 @@ NUMBER = re.compile(
     rf"(?:[ \u00a0]?(?P<scale>{'|'.join(sorted(_SCALES, key=len, reverse=True))})\b)?",
     re.I,
 )
+LONGEST_NUMBER = 60
+"""Characters; what is longer is no number."""
 _DECIMAL = re.compile(r"(?<![\w.,])(?:\d+|\d{1,3}(?:[.,]\d{3})+)([.,])\d{1,2}(?!\w|[.,]\d)")
 DATE = re.compile(
     r"(?<![\d./-])(?P<year>\d{4})[-/.年](?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})(?!\d)日?"
@@ -138,9 +140,11 @@ def to_number(text: str, mark: str | None = None) -> float:
     ``mark`` is what stands before decimals; without it 1.240 and 1,240 are both a thousand and more.
     """
     number = NUMBER.search(text)
-    price = Price.fromstring(number.group() if number else text, decimal_separator=mark)
-    if price.amount is None:
-        raise ValueError(f"no number in {text!r}")
+    said = number.group() if number else text
+    # Of a longer row of digits price-parser takes quadratic time, and no float holds it.
+    price = Price.fromstring(said, decimal_separator=mark) if len(said) <= LONGEST_NUMBER else None
+    if price is None or price.amount is None:
+        raise ValueError(f"no number in {text[:LONGEST_NUMBER]!r}")
     factor = _SCALES[number["scale"].lower()] if number and number["scale"] else 1
     sign = -1 if number and number.group()[0] in "-−" else 1
     return sign * abs(float(price.amount)) * factor

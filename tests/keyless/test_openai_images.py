@@ -33,7 +33,7 @@ def poster(openai_client) -> bytes:
 
 def test_generated(poster, openai_client):
     assert image_of(poster).size == (512, 256) and image_of(poster).format == "PNG"
-    described = pictures.describe(poster)
+    described = pictures.describe(image_of(poster))
     assert "navy" in described and "Summer Sale" in described
     again = openai_client.images.generate(model="gpt-image-1", prompt=PROMPT, size="512x256", n=2)
     images = [base64.b64decode(d.b64_json) for d in again.data]
@@ -45,7 +45,7 @@ def test_generated(poster, openai_client):
 def test_formats(openai_client, form):
     reply = openai_client.images.generate(model="gpt-image-1", prompt=PROMPT, size="256x256", output_format=form)
     data = base64.b64decode(reply.data[0].b64_json)
-    assert image_of(data).format == form.upper() and "Summer Sale" in pictures.describe(data)
+    assert image_of(data).format == form.upper() and "Summer Sale" in pictures.describe(image_of(data))
 
 
 def test_by_address(openai_client):
