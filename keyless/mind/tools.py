@@ -25,6 +25,7 @@ _WHEN = re.compile(
     r"(?i)\b(?:today|tomorrow|yesterday|(?:next |last )?(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:next|last|this) (?:week|month|year))\b"
 )
 _PEOPLE = ("to", "recipient", "recipients", "receiver", "address")
+_LIST_ASKED = re.compile(r"(?i)\b(?:list|which|exist|available)\b")
 _OFFERED = re.compile(
     r"(?i)(?:did you mean|one of|available|valid|allowed|known|expected|must be|use|options are)\b[^:'\"\[]{0,40}[:'\"\[\s]\s*(.+)",
     re.S,
@@ -55,7 +56,8 @@ class Planner:
             if missing:
                 source = self._source(missing, tool, tools, used | {t.name for t, _ in calls})
                 if source is not None and not calls:
-                    calls = [(source, a) for a in self._arguments(source, text, goal, done)[0]]
+                    ready, unknown = self._arguments(source, text, goal, done)
+                    calls = [] if unknown else [(source, a) for a in ready]
                 break
             if calls and changes(tool):
                 # What changes something waits for what is read before it.
@@ -85,17 +87,24 @@ class Planner:
         return [*((goal, t) for t in told if plan), *plan]
 
     def _tool_for(self, step: str, tools: list[Tool], least: float = TOOL_FITS) -> Tool | None:
-        named = [t for t in tools if re.search(rf"(?<![\w]){re.escape(t.name)}(?![\w])", step)]
+        said = set(re.findall(r"[a-z]+", step.lower()))
+        # Its name stands there, as it is or as words: "read_file", "read the file".
+        named = [
+            t
+            for t in tools
+            if re.search(rf"(?<!\w){re.escape(t.name)}(?!\w)", step)
+            or (" " in words(t.name) and set(words(t.name).split()) <= said)
+        ]
         scored, refused = [], 0.0
         for tool in named or tools:
             score, akin = self._decider.tool_score(step, tool), False
             if changes(tool):
                 akin = asks_to_act(step) and is_kin(step, tool)
                 if not akin and (undoes(tool) or score < _STRONGLY or not asks_to_act(step)):
-                    refused = max(refused, score)
+                    refused = refused if asks_to_act(step) else max(refused, score)
                     continue
             if named or score >= least:
-                scored.append((score + (0.15 if akin else 0.0), tool))
+                scored.append((score + (1.0 if akin else 0.0), tool))
         best = max(scored, key=lambda s: s[0], default=(0.0, None))
         # What is rather about a change that nobody asked for ("How do I delete …?") is for no other tool either.
         return best[1] if best[0] > refused - 0.15 else None
@@ -111,6 +120,8 @@ class Planner:
         found, wider = self._fill(tool, step), self._fill(tool, goal) if goal != step else {}
         missing = []
         for name in list(found):
+            if name in _PEOPLE and (address := _EMAIL.search(goal)):
+                found[name] = address.group()
             if is_gap(found[name]) and not is_gap(wider.get(name, "unknown")):
                 found[name] = wider[name]
             if (_holds_path(name) and not _PATH.fullmatch(str(found[name]))) or (
@@ -167,6 +178,8 @@ class Planner:
     def _source(self, missing: list[str], tool: Tool, tools: list[Tool], used: set[str]) -> Tool | None:
         """A tool that only reads and may return what is missing."""
         noun = " ".join(w for n in missing for w in words(n).split() if w not in ("id", "name", "number"))
+        if any(map(_holds_path, missing)):
+            noun += " file key folder director"
         others = [t for t in tools if t.name not in used and t is not tool and not changes(t)]
         stem = re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, noun.split())) or 'id'})")
         fitting = [t for t in others if stem.search(f"{words(t.name)} {t.description}")]
@@ -176,7 +189,7 @@ class Planner:
         self, goal: str, tools: list[Tool], done: list[Outcome], used: set[str]
     ) -> list[tuple[Tool, dict[str, Any]]]:
         """After a mere list of names, the tool that reads what is behind one; not where the goal asks for the list."""
-        if not done or not listing(done[-1].value) or re.search(r"(?i)\b(?:list|which|exist|available)\b", goal):
+        if not done or not listing(done[-1].value) or _LIST_ASKED.search(steps(goal)[-1] if steps(goal) else goal):
             return []
         for tool in tools:
             needed = tool.parameters.get("required", [])

@@ -12,7 +12,7 @@ from bench import quality
 def test_tasks_of_agents(http):
     score = quality.agents(http)
     assert score.total >= 20
-    assert score.share >= 0.8, score.wrong
+    assert score.share >= 0.9, score.wrong
 
 
 @pytest.mark.parametrize("kind", KINDS)
