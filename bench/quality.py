@@ -218,3 +218,44 @@ def total_of(scores: list[Score], name: str) -> Score:
     return Score(
         name, sum(s.right for s in scores), sum(s.total for s in scores), tuple(w for s in scores for w in s.wrong)
     )
+
+
+def agents(client: httpx.Client, data: Path = DATA) -> Score:
+    """Whole tasks of agents: the calls, with what their arguments have to hold, and an answer that uses what they returned."""
+    wrong, total = [], 0
+    for group in yaml.safe_load((data / "agents.yaml").read_text()):
+        offered = [
+            {"type": "function", "function": {"name": name, "description": tool["description"], "parameters": {
+                "type": "object", "properties": {p: {"type": t} for p, t in tool["parameters"].items()}, "required": list(tool["parameters"])}}}
+            for name, tool in group["tools"].items()
+        ]  # fmt: skip
+        for item in group["items"]:
+            total += 1
+            calls, said = _run_agent(client, item["ask"], offered, group["results"])
+            right = len(calls) == len(item["calls"]) and all(
+                name == want and args.items() <= got.items()
+                for (name, got), (want, args) in zip(calls, item["calls"], strict=True)
+            )
+            if not right or str(item.get("says", "")) not in said:
+                wrong.append(f"{item['ask']} → {calls}, {said[:80]!r}")
+    return Score("agents", total - len(wrong), total, tuple(wrong))
+
+
+def _run_agent(
+    client: httpx.Client, ask: str, offered: list[dict[str, Any]], results: dict[str, list[str]]
+) -> tuple[list[tuple[str, dict[str, Any]]], str]:
+    """The calls of one agent, whose tools return what the set says, and its last words; it has 8 rounds."""
+    messages: list[dict[str, Any]] = [{"role": "user", "content": ask}]
+    calls: list[tuple[str, dict[str, Any]]] = []
+    for _ in range(8):
+        message = _chat(client, messages, tools=offered, max_tokens=60)
+        if not message.get("tool_calls"):
+            return calls, message["content"]
+        messages.append(message)
+        for call in message["tool_calls"]:
+            name = call["function"]["name"]
+            before = sum(n == name for n, _ in calls)
+            calls.append((name, json.loads(call["function"]["arguments"])))
+            result = results[name][min(before, len(results[name]) - 1)]
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": result})
+    return calls, ""

@@ -228,7 +228,7 @@ class Decider:
 
     def tool(self, request: str, tools: list[Tool], *, must: bool = False) -> Tool | None:
         """The tool that ``request`` asks for; ``None`` when none fits, unless one ``must`` be called."""
-        scores = {tool.name: self._tool_score(request, tool) for tool in tools}
+        scores = {tool.name: self.tool_score(request, tool) for tool in tools}
         if not scores:
             return None
         best = max(tools, key=lambda tool: scores[tool.name])
@@ -236,7 +236,8 @@ class Decider:
             return best
         return None
 
-    def _tool_score(self, request: str, tool: Tool) -> float:
+    def tool_score(self, request: str, tool: Tool) -> float:
+        """How likely ``request`` asks for ``tool``, by likeness of meaning."""
         name = words(tool.name)
         described = [name, *sentences(tool.description)[:2]]
         score = float(self._embedder.similarity(request, described).max())

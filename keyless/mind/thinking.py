@@ -16,9 +16,11 @@ from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
+from keyless.mind.results import outcomes, readable
 from keyless.mind.sql.requests import asks_for_sql, sql_for, with_sql
 from keyless.mind.tasks import Task, schema_in, understand
-from keyless.mind.text import sentences, up_to_last_stop, words
+from keyless.mind.text import sentences, up_to_last_stop
+from keyless.mind.tools import Planner
 from keyless.neutral import Message, Request, Shown, Tool, ToolCall
 
 ABOUT_THE_RESULTS = 0.5
@@ -85,7 +87,7 @@ class Thinker:
 
     def _from_results(self, request: Request, results: list[str], write: Writer) -> str:
         """Prose that uses what the tools returned; the plain facts where the model leaves them out."""
-        facts = "\n".join(_readable(r) for r in results)
+        facts = "\n".join(readable(r) for r in results)
         question = next((m.text for m in reversed(request.messages) if m.role == "user" and m.text.strip()), "")
         prompt = f"{question}\n\nHere is what is known:\n{facts}\n\nAnswer the question in one or two sentences with what is known."
         limit = min(request.max_tokens or 96, 96)
@@ -109,53 +111,46 @@ class Thinker:
         if request.tool_choice in by_name:
             forced = by_name[request.tool_choice]
             return [self._call(forced, task, write)]
-        turn = _this_turn(request.messages)
-        called = {(c.name, json.dumps(c.arguments, sort_keys=True)) for m in turn for c in m.tool_calls}
+        done = outcomes(_this_turn(request.messages))
         answering = [t for t in request.tools if _ANSWER_TOOL.search(f"{t.name} {t.description}")]
         working = [t for t in request.tools if t not in answering]
-        question = next((m.text for m in reversed(request.messages) if m.role == "user"), "")
-        # What the call is about may stand in a picture.
-        whole = "\n".join([question, *(p.material for p in pictures_of(request.messages))])
-        calls: list[ToolCall] = []
-        used = {name for name, _ in called}
-        must = request.tool_choice == "required" and not answering and not called
-        for part in _parts(question) if request.parallel_tool_calls else [question]:
-            open_tools = [t for t in working if t.name not in used]
-            tool = self._decider.tool(part, open_tools, must=must and not calls)
-            if tool is None and part is not question:
-                continue
-            if tool is not None:
-                call = self._call(tool, Task(part, task.instructions), None, whole=whole)
-                if (call.name, json.dumps(call.arguments, sort_keys=True)) not in called:
-                    calls.append(call)
-                    used.add(call.name)
+        asked = [m.text for m in request.messages if m.role == "user" and m.text.strip()]
+        question = asked[-1] if asked else ""
+        system = "\n".join(m.text for m in request.messages if m.role == "system")
+        # What a call is about may stand in a picture; what is written there asks for none.
+        shown = "\n".join(p.material for p in pictures_of(request.messages))
+        planner = Planner(
+            self._decider, lambda tool, text: self._arguments(tool, Task(text, task.instructions), None), shown
+        )
+        chosen = planner.next(question, system, working, done)
+        calls = [ToolCall(self._next_id(), tool.name, arguments) for tool, arguments in chosen]
         if calls:
-            return calls
+            return calls if request.parallel_tool_calls else calls[:1]
         if answering:
-            chosen = self._decider.tool(task.source, answering, must=True) or answering[0]
+            output = self._decider.tool(task.source, answering, must=True) or answering[0]
             if request.tool_choice == "required" or request.schema is None:
-                return [self._call(chosen, task, write)]
+                return [self._call(output, task, write)]
         if request.tool_choice == "required" and working:
             tool = self._decider.tool(question, working, must=True)
             assert tool is not None
             return [self._call(tool, task, None)]
         return []
 
-    def _call(self, tool: Tool, task: Task, write: Writer | None, *, whole: str = "") -> ToolCall:
-        arguments = self._filler(task, write, "tools").fill(tool.parameters or {"type": "object"})
-        if whole and whole != task.source:
-            # A part of the question may leave out what the rest says ("… and its price?"): then all of it is read.
-            wider = self._filler(Task(whole, ""), None, "tools").fill(tool.parameters)
-            arguments = {k: wider[k] if _is_gap(v) and k in wider else v for k, v in arguments.items()}
-        return ToolCall(f"call_{next(self._ids):08d}", tool.name, arguments if isinstance(arguments, dict) else {})
+    def _call(self, tool: Tool, task: Task, write: Writer | None) -> ToolCall:
+        return ToolCall(self._next_id(), tool.name, self._arguments(tool, task, write))
+
+    def _next_id(self) -> str:
+        return f"call_{next(self._ids):08d}"
+
+    def _arguments(self, tool: Tool, task: Task, write: Writer | None) -> dict[str, Any]:
+        if not tool.parameters.get("properties") and not tool.parameters.get("required"):
+            # A tool without parameters takes none.
+            return {}
+        arguments = self._filler(task, write, "tools").fill(tool.parameters)
+        return arguments if isinstance(arguments, dict) else {}
 
     def _filler(self, task: Task, write: Writer | None, param: str = "response_format") -> Filler:
         return Filler(self._decider, self._extractor, task, write, param)
-
-
-def _is_gap(value: Any) -> bool:
-    """Whether this is what an argument gets of which the text says nothing. False is equal to 0, and is an answer."""
-    return value == "unknown" or (value == 0 and not isinstance(value, bool))
 
 
 def is_plainly_prose(messages: tuple[Message, ...]) -> bool:
@@ -198,26 +193,5 @@ def _worked_examples(messages: tuple[Message, ...], options: dict[str, str]) -> 
     ]
 
 
-def _parts(question: str) -> list[str]:
-    """A question and, where it asks for several things, its parts."""
-    parts = [
-        p.strip() for p in re.split(r"(?<=[.?!])\s+|;\s+|,? and (?:also )?(?=\w+ )", question) if len(p.split()) > 1
-    ]
-    return parts if len(parts) > 1 else [question]
-
-
 def _numbers(text: str) -> set[str]:
     return set(re.findall(r"\d+(?:[.,:]\d+)*", text))
-
-
-def _readable(result: str) -> str:
-    """A tool's JSON as ``key: value`` lines; anything else as it is."""
-    try:
-        value = json.loads(result)
-    except ValueError:
-        return result.strip()
-    if isinstance(value, dict):
-        return "\n".join(f"{words(str(k))}: {v if isinstance(v, str) else json.dumps(v)}" for k, v in value.items())
-    if isinstance(value, list):
-        return "\n".join(_readable(json.dumps(v)) if isinstance(v, dict) else str(v) for v in value)
-    return str(value)

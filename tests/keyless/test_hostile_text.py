@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keyless.mind import choices, extraction, filling, tasks, text, thinking, written
+from keyless.mind import choices, extraction, filling, goals, results, tasks, text, tools, written
 from keyless.mind.extraction import Wanted
 from keyless.mind.filling import Filler
 from keyless.neutral import Message
@@ -38,7 +38,8 @@ def look_through(prompt: str) -> None:
     filling._whole_sentences(prompt)
     # An e-mail is found by its form alone, so this asks no model.
     filler._strings({"type": "string", "format": "email"}, "items", "", prompt, 3)
-    thinking._parts(prompt), thinking._readable(prompt)
+    results.readable(prompt), results.listing(prompt), goals.steps(prompt), goals.halves(prompt)
+    tools._OFFERED.search(prompt[:4_000]), tools._siblings({"city": "A", "id": "1"}, prompt)
 
 
 def seconds(prompt: str) -> float:
