@@ -33,7 +33,7 @@ starting a task takes longer. `ExecutionAPISecretsBackend` is Airflow's API serv
 | call_at_a_rate     | gpt-4o-mini |           200 |       2 |
 | use_wrong_key      | gpt-4o-mini |           401 |       1 |
 
-- seconds_between_calls: 1.3
+- seconds_between_calls: 1
 
 **SDK or own code?** A connection holds the key and the model; temperature and limits are the task's. Keys, models and retries are the
 SDK's: [connections](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/hooks/pydantic_ai.html),

@@ -21,13 +21,13 @@ characters, because Airflow renders once.
 
 | call                   | ended   | model         |   tokens |   USD for 1,000 |
 |:-----------------------|:--------|:--------------|---------:|----------------:|
-| OpenAIChatOperator     | stop    | gpt-4o-mini   |      144 |           0.053 |
+| OpenAIChatOperator     | length  | gpt-4o-mini   |      154 |           0.059 |
 | OpenAIResponseOperator | –       | gpt-4o-mini   |      154 |           0.059 |
 | ask_model              | length  | gpt-3.5-turbo |       90 |           0.061 |
 | ask_model              | length  | gpt-4         |       90 |            3.18 |
 | ask_model              | length  | gpt-4o-mini   |       90 |           0.021 |
 
-- reply: I'm sorry for any inconvenience, but as a product of the Aurora brand, your Aurora lamp is currently available at a discounted price. Please ensure that your order includes a complimentary upgrade to…
+- reply: I'm sorry for the misunderstanding, but as a lamp manufacturer, we don't have a lot of options available right now. We only sell candles, so if you're looking for something else, you might want to tr…
 - equal at 0: yes
 - equal at 0 and 1.5: no
 

@@ -27,7 +27,7 @@ Mac.
 | mock-up | orange   | lamp      | –            |        1 |
 | copy    | orange   | lamp      | –            |        1 |
 
-- picture: .state/airflow/storage/114_02_05_openai_vision_images/manual__2026-11-25T04_38_56.005281_00_00/mockup.png
+- picture: .state/airflow/storage/114_02_05_openai_vision_images/manual__2026-11-25T07_18_48.676479_00_00/mockup.png
 
 **SDK or own code?** `LLMFileAnalysisOperator` of the [common-ai provider](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html)
 reads a file from any storage and sends it with a typed question. It has no setting for `detail`, so `describe_picture` calls the SDK by
@@ -36,8 +36,8 @@ reads a file from any storage and sends it with a typed question. It has no sett
 **In production**: OpenAI bills pictures by size; `detail: low` is the cheapest. `gpt-4-vision-preview`, DALL·E and gpt-image-1 are
 gone: gpt-4o and later models see, and the newer gpt-image models draw, in up to a minute. gpt-4o follows on 14 January 2027: change
 `VISION_MODEL`. OpenAI may ask to verify your organization before it draws. Set `LLMKIT_STORAGE` to a bucket;
-`ObjectStoragePath(path).sign()` then makes a link for a browser. Offline, pictures are described from their pixels and from the words
-that were drawn into them.
+`ObjectStoragePath(path).sign()` then makes a link for a browser. Offline, text in a picture is
+read, and the rest is described from its pixels.
 
 **Builds on** [2.4 OpenAI Embeddings](114_02_04_openai_embeddings.py) · **Next** [3.1 Cohere Integration](114_03_01_cohere_integration.py)
 """

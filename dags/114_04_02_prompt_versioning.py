@@ -21,20 +21,20 @@ and version 2 is in production when the run ends. In the next run both arms have
 
 | arm        |   right |   share |   letters |   version |
 |:-----------|--------:|--------:|----------:|----------:|
-| production |      29 |    0.49 |        59 |         1 |
-| candidate  |      46 |    0.75 |        61 |         2 |
+| production |      30 |    0.51 |        59 |         1 |
+| candidate  |      45 |    0.74 |        61 |         2 |
 
-- lead of the candidate: +0.09 to +0.42 (95 % interval)
+- lead of the candidate: +0.06 to +0.38 (95 % interval)
 - promoted: yes
 - one letter after the experiment: version 2: accounting
 - the same letter at the end: version 1: support
 
 | at       | why                                | alias      | text         | action             |
 |:---------|:-----------------------------------|:-----------|:-------------|:-------------------|
-| 04:39:15 | the first version                  | production | 17327c4b76b3 | promote version 1  |
-| 04:39:15 | says what each team does           | candidate  | 530636af3197 | promote version 2  |
-| 04:39:18 | 0.09 to 0.42 better than version 1 | production | 530636af3197 | promote version 2  |
-| 04:39:18 | to show how it is done             | production | 17327c4b76b3 | rollback version 1 |
+| 07:19:19 | the first version                  | production | 17327c4b76b3 | promote version 1  |
+| 07:19:19 | says what each team does           | candidate  | 530636af3197 | promote version 2  |
+| 07:19:24 | 0.06 to 0.38 better than version 1 | production | 530636af3197 | promote version 2  |
+| 07:19:24 | to show how it is done             | production | 17327c4b76b3 | rollback version 1 |
 
 **SDK or own code?** The Responses API takes a [stored prompt by id and version](https://developers.openai.com/api/docs/guides/text),
 for one provider and without your pull requests. Here the texts are files and `llmkit.prompts.releases` keeps the aliases.

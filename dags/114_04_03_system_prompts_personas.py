@@ -34,7 +34,7 @@ deposit too. The text that is chosen by meaning then gives the advance for heati
 |:-------------------------|-------:|---------:|----------:|-------------:|-----------:|
 | whole, 1134 tokens       |   2400 |        6 |      7200 |          750 |          1 |
 | beginning, 176 tokens    |      – |        – |         – |           12 |       0.87 |
-| by meaning, 199 tokens   |      – |        6 |         – |            – |       0.94 |
+| by meaning, 199 tokens   |      – |        6 |         – |            5 |       0.94 |
 | by questions, 198 tokens |   2400 |        6 |      7200 |            4 |        0.8 |
 
 **SDK or own code?** Airflow does not shorten what you send. For agents, pydantic-ai has the capability

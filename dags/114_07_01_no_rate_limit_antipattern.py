@@ -23,11 +23,11 @@ a minute*: the good way takes longer than it needs to.
 
 | way      |   calls |   refused |   tokens |      usd |   seconds | lost             |
 |:---------|--------:|----------:|---------:|---------:|----------:|:-----------------|
-| bad_way  |      60 |        39 |     2270 | 0.000354 |       6.6 | 16 of 16 answers |
+| bad_way  |      60 |        39 |     2257 | 0.000351 |       6.6 | 16 of 16 answers |
 | good_way |      17 |         1 |     1727 | 0.000269 |       4.2 | 0 of 16 answers  |
 
 - ask_again_later: answered in try 2
-- verdict: The bad way paid 0.000354 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
+- verdict: The bad way paid 0.000351 USD and lost 16 of 16 answers. The good way paid 0.000269 USD and lost 0 of 16 answers.
 
 **SDK or own code?** OpenAI's SDK retries twice and obeys a `Retry-After` of up to two minutes, each client on its own and without
 jitter. Airflow's `ExceptionRetryPolicy` has a fixed wait for each kind of error, so the lesson has a [retry

@@ -22,16 +22,16 @@ has its price: the last part ends with annex C, which halves the notice period. 
 
 | way      |   calls |   refused |   tokens |      usd |   seconds | lost            |
 |:---------|--------:|----------:|---------:|---------:|----------:|:----------------|
-| bad_way  |      22 |         2 |    15662 | 0.002358 |       2.8 | 19 of 19 labels |
-| good_way |      19 |         0 |     3662 |  0.00056 |       1.3 | 0 of 19 labels  |
+| bad_way  |      22 |         2 |    15772 | 0.002384 |       2.8 | 19 of 19 labels |
+| good_way |      19 |         0 |     3664 | 0.000561 |       2.2 | 0 of 19 labels  |
 
 |     paid | limit                            |   allowed |
 |---------:|:---------------------------------|----------:|
-|      493 | tokens, by usage_limits          |       400 |
+|      494 | tokens, by usage_limits          |       400 |
 | 0.000076 | USD, by usage_limits             |   0.00006 |
-|      301 | tokens, counted before each call |       400 |
+|      302 | tokens, counted before each call |       400 |
 
-- verdict: The bad way paid 15662 tokens and lost 19 of 19 labels. The good way paid 3662 tokens and lost 0 of 19 labels. Of the long parts, 357 tokens stay unread.
+- verdict: The bad way paid 15772 tokens and lost 19 of 19 labels. The good way paid 3664 tokens and lost 0 of 19 labels. Of the long parts, 357 tokens stay unread.
 
 **SDK or own code?** `@task.llm` takes pydantic-ai's
 [`usage_limits`](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/1.1.0/operators/llm.html): tokens, or USD as

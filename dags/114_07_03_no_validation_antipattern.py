@@ -23,8 +23,8 @@ answers in ten and cuts four in ten.
 
 | way      |   calls |   tokens |      usd |   seconds | not written   |
 |:---------|--------:|---------:|---------:|----------:|:--------------|
-| bad_way  |      12 |     2494 | 0.000498 |       0.6 | 12 of 12 rows |
-| good_way |      17 |     4554 |  0.00086 |         1 | 2 of 12 rows  |
+| bad_way  |      12 |     2494 | 0.000498 |       0.7 | 12 of 12 rows |
+| good_way |      17 |     4554 |  0.00086 |       1.1 | 2 of 12 rows  |
 
 - good_way: put aside: 2
 - good_way: as it is: 5

@@ -21,14 +21,14 @@ ends in one sentence that says what broke and what it cost.
 
 | way      |   calls |   tokens |      usd |   seconds | lost             |
 |:---------|--------:|---------:|---------:|----------:|:-----------------|
-| bad_way  |      66 |     5121 | 0.000821 |       2.6 | 17 of 51 answers |
+| bad_way  |      66 |     5119 |  0.00082 |       3.2 | 17 of 51 answers |
 | good_way |      51 |     5505 | 0.000862 |       0.6 | 0 of 51 answers  |
 
 - bad_way: messages that went to two teams: 7 of 17
 - bad_way: answers whose prompt is known: 0 of 34
 - good_way: messages that went to two teams: 0 of 17
 - good_way: answers whose prompt is known: 51 of 51
-- verdict: The bad way paid 0.000821 USD and lost 17 of 51 answers. The good way paid 0.000862 USD and lost 0 of 51 answers.
+- verdict: The bad way paid 0.000820 USD and lost 17 of 51 answers. The good way paid 0.000862 USD and lost 0 of 51 answers.
 
 **SDK or own code?** An f-string leaves the braces of a value alone, too; but it cannot live in a file. A prompt in a file needs a
 template: here Jinja's (`llmkit.prompts`, lesson 4.1). With a Git bundle ([Dag
