@@ -19,7 +19,7 @@ from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler
 from keyless.mind.schemas import Pattern, Validator
 from keyless.mind.tasks import Task
-from keyless.mind.thinking import Thinker
+from keyless.mind.tools import Planner
 from keyless.neutral import BadRequest, Tool
 
 REPO = Path(__file__).resolve().parents[2]
@@ -133,23 +133,20 @@ def test_an_address_gets_its_scheme(fill):
 
 def test_false_is_an_answer_and_no_gap(embedder):
     """A part of a question that answers "no" is not overruled by the whole of it."""
-    thinker = Thinker(embedder)
     tool = Tool(
         "set_alarm", "Set the alarm", an_object(urgent={"type": "boolean", "description": "whether it is urgent"})
     )
-    wider = iter([{"urgent": False}, {"urgent": True}])
-    thinker._filler = lambda *_: type("F", (), {"fill": lambda self, schema: next(wider)})()
-    call = thinker._call(tool, Task("Set the alarm, it is not urgent.", ""), None, whole="Set the alarm. Is it urgent?")
-    assert call.arguments == {"urgent": False}
+    values = iter([{"urgent": False}, {"urgent": True}])
+    planner = Planner(Decider(embedder), lambda tool, text: next(values))
+    assert planner._arguments(tool, "Set the alarm.", "Set the alarm. Is it urgent?", []) == ([{"urgent": False}], [])
 
 
 @pytest.mark.parametrize("gap", ["unknown", 0, 0.0])
 def test_a_gap_is_filled_from_the_whole_question(embedder, gap):
-    thinker = Thinker(embedder)
     values = iter([{"price": gap}, {"price": 12}])
-    thinker._filler = lambda *_: type("F", (), {"fill": lambda self, schema: next(values)})()
-    call = thinker._call(Tool("find", "Find"), Task("Find it", ""), None, whole="Find it for 12")
-    assert call.arguments == {"price": 12}
+    planner = Planner(Decider(embedder), lambda tool, text: next(values))
+    tool = Tool("find", "Find", an_object(price={"type": "number"}))
+    assert planner._arguments(tool, "Find it", "Find it for 12", []) == ([{"price": 12}], [])
 
 
 def odd_schemas():
