@@ -55,7 +55,7 @@ bench: install ## Ratios and quality figures (ARGS=stack adds start-up and idle 
 	@.venv/bin/python -m bench $(ARGS)
 
 examples: install ## Airflow's own AI examples against keyless: which run, and is the answer of use (DAG=…, MODEL=openai:gpt-5-mini)
-	@EXAMPLE_DAG="$(DAG)" EXAMPLE_MODEL="$(MODEL)" .venv/bin/python -m bench.examples
+	@MODEL= EXAMPLE_DAG="$(DAG)" EXAMPLE_MODEL="$(MODEL)" .venv/bin/python -m bench.examples
 
 export: install ## Write requirements.txt and the README's generated parts anew
 	@.venv/bin/python -m stack.docs

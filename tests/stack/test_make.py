@@ -58,3 +58,20 @@ def test_conf_arrives_verbatim(conf, given_by, tmp_path):
     done = make("-s", "lesson", "DAG=114_01_03", "V=1", f"RUN={program}", *arguments, **environment)
     assert (done.returncode, done.stderr) == (0, ""), done
     assert done.stdout.splitlines() == ["lesson", "114_01_03", "-v", f"CONF={text}"]
+
+
+def test_the_examples_model_is_not_taken_for_keyless_own():
+    """`make up MODEL=` names a file for keyless, `make examples MODEL=` the model that an example asks for."""
+    done = make("-n", "examples", "DAG=llm_sql", "MODEL=openai:gpt-5-mini")
+    assert (done.returncode, done.stderr) == (0, "")
+    (command,) = [line for line in done.stdout.splitlines() if "bench.examples" in line]
+    program = 'import os; print(*(os.environ[n] for n in ("MODEL", "EXAMPLE_DAG", "EXAMPLE_MODEL")), sep=",")'
+    said = subprocess.run(
+        command.replace(".venv/bin/python -m bench.examples", f"python3 -c '{program}'"),
+        shell=True,
+        env={**os.environ, "MODEL": "openai:gpt-5-mini"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == ",llm_sql,openai:gpt-5-mini"
