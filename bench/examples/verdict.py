@@ -31,6 +31,7 @@ PACKAGE = re.compile(r"No module named '([\w.]+)'|AirflowOptionalProviderFeature
 SERVICES = {
     "Modal, a sandbox in the cloud": re.compile(r"modal\.\w+\.\w*Error|ModalSandbox|Token missing|modal token", re.I),
     "sbx, a sandbox program that needs KVM": re.compile(r"\bsbx\b.*(not found|CLI|No such file|PATH)", re.I),
+    "a web search that the provider runs": re.compile(r"Hosted tool '\w+' is not supported"),
     "a Git repository on github.com": re.compile(r"git clone|GitCommandError|github\.com/my-org", re.I),
 }
 AWAY = re.compile(
@@ -40,7 +41,8 @@ AWAY = re.compile(
 """A host beyond this machine that could not be reached."""
 UNKNOWN = re.compile(r"Name or service not known|name resolution|nodename nor servname", re.I)
 AIRFLOW = re.compile(
-    r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization|LLMFileAnalysisMultimodalRequiredError)",
+    r"(cannot serialize|Object of type .* is not|is not JSON serializable|not found in allow list for deserialization|LLMFileAnalysisMultimodalRequiredError|"
+    r"but a Pydantic AI hook needs one of)",
     re.I,
 )
 
