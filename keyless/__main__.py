@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -50,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     try:
         folder = Path(os.environ.get("COURSE_STATE") or ".state").expanduser().resolve() / "models"
-        model = (
-            find_model(args.model, folder, lambda line: sys.stderr.write(f"{line}\n") and None) if args.model else None
-        )
+        model = find_model(args.model, folder, partial(print, file=sys.stderr)) if args.model else None
     except UnusableModel as error:
         sys.stderr.write(f"{error}\n")
         return 1
