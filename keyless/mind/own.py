@@ -121,6 +121,8 @@ class OwnModel(Face):
         """Tools told in words and called in JSON: where the chat template has none, and where a call must come, because
         llama.cpp does not hold every model to one.
         """
+        for tool in _offered(request):
+            _validator(tool.parameters, "tools")
         text, done = await self._filled(self._prompt(request), request, _calls_schema(request), "tools")
         yield Started(done.usage.prompt_tokens)
         # Of what max_tokens cut, only text is of use.
@@ -149,11 +151,7 @@ class OwnModel(Face):
 
         Raises ``BadRequest``, which names ``param``, where the grammar does not take the schema or does not hold the answer to it.
         """
-        try:
-            fits = Validator(schema)
-        except BadRequest as error:
-            error.param = param
-            raise
+        fits = _validator(schema, param)
         sampling = self._sampling(request)
         marked = len(await self._engine.tokenize(_MARK))
         most = (sampling.max_tokens or self.default_max_tokens) + marked
@@ -192,6 +190,15 @@ class OwnModel(Face):
     def _by_template(self, request: Request) -> bool:
         """Whether the model's own chat template carries tools, earlier calls and their results."""
         return self._model.knows_tools and request.tool_choice in ("auto", "none")
+
+
+def _validator(schema: Schema, param: str) -> Validator:
+    """Raises ``BadRequest``, which names ``param``, for something that is no JSON Schema, or is nested too deeply."""
+    try:
+        return Validator(schema)
+    except BadRequest as error:
+        error.param = param
+        raise
 
 
 def _fault(text: str, fits: Validator) -> str | None:

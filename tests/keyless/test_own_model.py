@@ -148,6 +148,23 @@ def test_a_schema_that_the_grammar_cannot_take_is_refused(own, field):
     assert reply.status_code == 400 and error["param"] == "response_format" and "Invalid schema" in error["message"]
 
 
+def test_parameters_of_a_tool_that_are_no_schema_are_refused(own):
+    deep = {"type": "string"}
+    for _ in range(400):
+        deep = {"type": "object", "properties": {"a": deep}}
+    for parameters in (deep, {"type": "object", "properties": [1]}, {"$ref": "#/none"}):
+        tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+        reply = httpx.post(
+            f"{own}/openai/v1/chat/completions",
+            json={**body, "tool_choice": "required", "max_tokens": 20},
+            headers={"authorization": "Bearer k"},
+            timeout=60,
+            trust_env=False,
+        )
+        assert reply.status_code == 400 and reply.json()["error"]["param"] == "tools", reply.text
+
+
 @pytest.mark.parametrize("api", ["chat", "stream", "responses", "anthropic", "cohere", "google", "bedrock", "ollama"])
 def test_every_provider_refuses_such_a_schema_in_its_own_words(own, api):
     schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 5, "maximum": 1}}, "required": ["a"]}
