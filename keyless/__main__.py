@@ -19,7 +19,7 @@ DEFAULT_PORT = 11400
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 after Ctrl-C, 1 when the port is taken or the model cannot be used."""
+    """Exit status: 0 after Ctrl-C, 1 when the port is taken or the model cannot be used; uvicorn exits with 3 when a model does not load."""
     parser = argparse.ArgumentParser(prog="python -m keyless", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument(

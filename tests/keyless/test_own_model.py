@@ -370,6 +370,16 @@ def test_files_that_are_none(tmp_path):
         read_model(tmp_path / "none.gguf")
 
 
+def test_what_llama_cpp_cannot_load_ends_keyless(tmp_path):
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(FILE.read_bytes()[:-1])
+    command = [sys.executable, "-m", "keyless", "--port", str(free_port()), "--model", str(cut)]
+    done = subprocess.run(
+        command, cwd=REPO, env={**os.environ, "COURSE_STATE": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3 and f"llama.cpp cannot load {cut}" in done.stderr
+
+
 def test_too_little_memory_is_said_and_some_shortens_the_context(monkeypatch):
     memory = lambda free: monkeypatch.setattr("psutil.virtual_memory", lambda: type("M", (), {"available": free}))  # noqa: E731
     memory(200 * 2**20)
