@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -18,7 +19,7 @@ DEFAULT_PORT = 11400
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit status: 0 after Ctrl-C, 1 when the port is taken or the model cannot be used."""
+    """Exit status: 0 after Ctrl-C, 1 when the port is taken or the model cannot be used; uvicorn exits with 3 when a model does not load."""
     parser = argparse.ArgumentParser(prog="python -m keyless", description=__doc__)
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port on 127.0.0.1 (default: %(default)s)")
     parser.add_argument(
@@ -50,9 +51,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     try:
         folder = Path(os.environ.get("COURSE_STATE") or ".state").expanduser().resolve() / "models"
-        model = (
-            find_model(args.model, folder, lambda line: sys.stderr.write(f"{line}\n") and None) if args.model else None
-        )
+        model = find_model(args.model, folder, partial(print, file=sys.stderr)) if args.model else None
     except UnusableModel as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -107,7 +107,7 @@ def from_base64(text: str, param: str = "image") -> bytes:
     """The bytes that base64 ``text`` stands for, a ``data:`` URL too. Raises ``BadRequest``."""
     if text.startswith(("http://", "https://", "gs://", "s3://")):
         raise BadRequest(
-            "keyless opens no addresses: send the image itself, as base64 or as a data: URL.",
+            "keyless opens no addresses: send the image or file itself, as base64 or as a data: URL.",
             kind="invalid_image_url",
             param=param,
         )
@@ -116,4 +116,4 @@ def from_base64(text: str, param: str = "image") -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise BadRequest("The image is no valid base64.", kind="invalid_base64", param=param) from None
+        raise BadRequest("The image or file is no valid base64.", kind="invalid_base64", param=param) from None

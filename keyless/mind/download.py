@@ -19,7 +19,7 @@ def find_model(said: str, folder: Path, say: Callable[[str], None]) -> Model:
     Its SHA-256 is shown and remembered there. Raises ``UnusableModel``.
     """
     is_hub = said.startswith(_HUB)
-    path = _from_hub(said.removeprefix(_HUB), folder, say) if is_hub else Path(said).expanduser().resolve()
+    path = _from_hub(said.removeprefix(_HUB), folder, say) if is_hub else Path(os.path.expanduser(said)).resolve()
     model = read_model(path)
     _look_at(path, folder, say, kept=is_hub)
     return model
@@ -37,29 +37,35 @@ def _from_hub(named: str, folder: Path, say: Callable[[str], None]) -> Path:
     from huggingface_hub import constants, get_session, hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, RepositoryNotFoundError
 
-    unreachable = UnusableModel(
-        f"MODEL=hf:{named} was not loaded: the hub cannot be reached; check the network, or give MODEL the path of a file."
-    )
+    def unreachable(error: Exception) -> UnusableModel:
+        return UnusableModel(
+            f"MODEL=hf:{named} was not loaded: the hub cannot be reached ({_reason(error)}); "
+            "check the network, or give MODEL the path of a file."
+        )
+
     try:
-        # hf_hub_download would try for 20 seconds.
+        # Any answer will do. hf_hub_download would try for 20 seconds where there is none.
         get_session().head(constants.ENDPOINT, timeout=10)
-    except Exception:
-        raise unreachable from None
+    except Exception as error:
+        raise unreachable(error) from None
     say(f"Loading {name} of {owner}/{repository} into {target} (once) …")
     try:
         # A download that broke off goes on where it was: its part lies below `target` in .cache.
         return Path(hf_hub_download(f"{owner}/{repository}", name, local_dir=target))
-    except LocalEntryNotFoundError:
-        raise unreachable from None
+    except LocalEntryNotFoundError as error:
+        raise unreachable(error) from None
     except RepositoryNotFoundError:
         problem = f"the hub has no repository {owner}/{repository} that is open to you (HF_TOKEN opens closed ones)"
     except EntryNotFoundError:
         problem = f"the repository {owner}/{repository} has no file {name}"
     except Exception as error:
         # Whatever else: a connection that breaks, a full disk, a name that the hub does not allow.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        problem = f"the download broke off ({reason}); the same command goes on with it"
+        problem = f"the download broke off ({_reason(error)}); the same command goes on with it"
     raise UnusableModel(f"MODEL=hf:{named} was not loaded: {problem}.")
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 def _look_at(path: Path, folder: Path, say: Callable[[str], None], *, kept: bool) -> None:

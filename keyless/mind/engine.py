@@ -22,7 +22,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1500")
 
 import xllamacpp
 
-from keyless.mind.weights import SLOTS, Model, package_dir
+from keyless.mind.weights import SLOTS, Model, UnusableModel, package_dir
 from keyless.neutral import BadRequest, ContextOverflow, Done, FinishReason, Started, TextDelta, ToolCall, Usage
 
 CONTEXT_TOKENS = 8192
@@ -87,7 +87,7 @@ class Engine:
     """The model in this process. ``SLOTS`` requests decode together; others wait in the order they came."""
 
     def __init__(self, threads: int | None = None, model: Model | None = None, template: str = "") -> None:
-        """``template`` takes the place of the model's own chat template."""
+        """``template`` takes the place of the model's own chat template. Raises ``UnusableModel``."""
         self.model = model or smollm2()
         params = xllamacpp.CommonParams()
         params.model.path = str(self.model.path)
@@ -106,7 +106,12 @@ class Engine:
         params.hostnames = ["127.0.0.1"]
         params.api_keys = [key]
         params.ui = params.endpoint_slots = False
-        self._server = xllamacpp.Server(params)
+        try:
+            self._server = xllamacpp.Server(params)
+        except RuntimeError:
+            raise UnusableModel(
+                f"llama.cpp cannot load {self.model.path}: it is damaged, too large for the memory, or of a kind that this version does not know."
+            ) from None
         self._http = httpx.AsyncClient(
             base_url=self._server.listening_address,
             headers={"Authorization": f"Bearer {key}"},

@@ -19,9 +19,10 @@ from keyless.mind.embedder import Embedder
 from keyless.mind.engine import Engine, Sampling
 from keyless.mind.face import Face, check_request, gathered, plain_chat
 from keyless.mind.schemas import Validator
-from keyless.mind.tasks import understand
+from keyless.mind.sql.requests import asks_for_sql
+from keyless.mind.tasks import Task, schema_in, understand
 from keyless.mind.text import pieces
-from keyless.mind.thinking import Thinker
+from keyless.mind.thinking import Thinker, pictures_of
 from keyless.mind.weights import Model
 from keyless.neutral import BadRequest, Done, Event, Message, Reply, Request, Started, TextDelta, Tool, ToolCall, Usage
 
@@ -81,7 +82,9 @@ class OwnModel(Face):
         if self._model.is_small and await self._workers.run(lambda desk: _asks_for_a_label(request)):
             prompt_tokens = await self.count(request)
             thought = await self._workers.run(lambda desk: self._thinker.think(request, lambda prompt, most: ""))
-            events = self._spoken(thought.text or "", prompt_tokens, request)
+            # JSON that breaks off at a stop string is none.
+            limits = replace(request, stop=()) if thought.is_json else request
+            events = self._spoken(thought.text or "", prompt_tokens, limits)
         elif _offered(request):
             events = self._with_tools(request)
         elif request.schema is not None:
@@ -115,8 +118,11 @@ class OwnModel(Face):
             yield event
 
     async def _written_calls(self, request: Request) -> AsyncIterator[Event]:
-        """Tools told in words and called in JSON: where the chat template has none, and where a call must come, to which
-        llama.cpp holds no model for certain."""
+        """Tools told in words and called in JSON: where the chat template has none, and where a call must come, because
+        llama.cpp does not hold every model to one.
+        """
+        for tool in _offered(request):
+            _validator(tool.parameters, "tools")
         text, done = await self._filled(self._prompt(request), request, _calls_schema(request), "tools")
         yield Started(done.usage.prompt_tokens)
         # Of what max_tokens cut, only text is of use.
@@ -145,11 +151,7 @@ class OwnModel(Face):
 
         Raises ``BadRequest``, which names ``param``, where the grammar does not take the schema or does not hold the answer to it.
         """
-        try:
-            fits = Validator(schema)
-        except BadRequest as error:
-            error.param = param
-            raise
+        fits = _validator(schema, param)
         sampling = self._sampling(request)
         marked = len(await self._engine.tokenize(_MARK))
         most = (sampling.max_tokens or self.default_max_tokens) + marked
@@ -190,6 +192,15 @@ class OwnModel(Face):
         return self._model.knows_tools and request.tool_choice in ("auto", "none")
 
 
+def _validator(schema: Schema, param: str) -> Validator:
+    """Raises ``BadRequest``, which names ``param``, for something that is no JSON Schema, or is nested too deeply."""
+    try:
+        return Validator(schema)
+    except BadRequest as error:
+        error.param = param
+        raise
+
+
 def _fault(text: str, fits: Validator) -> str | None:
     """Where JSON does not fit its schema, if it does not."""
     try:
@@ -204,11 +215,16 @@ def _asks_for_a_label(request: Request) -> bool:
     if _offered(request):
         return False
     if request.schema is None:
-        return bool(closed_choice(understand(request.messages)))
-    fields = list((request.schema.get("properties") or {}).values())
+        task = understand(request.messages)
+        if schema_in(task.instructions) is not None or asks_for_sql(request.messages):
+            return False
+        # What is written in a picture asks for nothing.
+        return bool(closed_choice(Task("", task.instructions) if pictures_of(request.messages) else task))
+    properties, definitions = (request.schema.get(key) for key in ("properties", "$defs"))
+    fields = list(properties.values()) if isinstance(properties, dict) else []
     part = fields[0] if len(fields) == 1 else request.schema
     if isinstance(part, dict) and str(part.get("$ref", "")).startswith("#/$defs/"):
-        part = request.schema.get("$defs", {}).get(part["$ref"].removeprefix("#/$defs/"))
+        part = definitions.get(part["$ref"].removeprefix("#/$defs/")) if isinstance(definitions, dict) else None
     return isinstance(part, dict) and ("enum" in part or part.get("type") == "boolean")
 
 

@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from unicodedata import category
 
 import pypdfium2
 
@@ -92,12 +93,20 @@ def _read(pdf: bytes) -> list[str] | str:
 
 def _text(page: pypdfium2.PdfPage) -> str:
     text = page.get_textpage().get_text_range().replace("\r\n", "\n").strip()
+    if _is_garbage(text):
+        text = ""
     if text or not reading.IS_INSTALLED:
         return text
     width, height = page.get_size()
     # A page may claim to be as large as a house.
     scale = min(_DOTS_AN_INCH / 72, (reading.MAX_PIXELS / max(width * height, 1)) ** 0.5)
     return reading.text_in(page.render(scale=scale, grayscale=True).to_pil())
+
+
+def _is_garbage(text: str) -> bool:
+    """Whether half of a text layer and more is no character: so it is where the fonts do not say which letters theirs are."""
+    letters = [c for c in text if c not in " \n"]
+    return 2 * sum(c == "\ufffd" or category(c).startswith("C") for c in letters) > len(letters)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import random
@@ -27,11 +28,12 @@ _COLOUR_NAME = re.compile(rf"\b({'|'.join(sorted(COLOURS, key=len, reverse=True)
 # Pillow's own limit is a warning first and another exception then; `opened` looks before anything is unpacked.
 Image.MAX_IMAGE_PIXELS = None
 _TEXT_KEY = "keyless-text"
-_EXIF_DESCRIPTION = 0x010E
+_EXIF_DESCRIPTION, _EXIF_SOFTWARE = 0x010E, 0x0131
+_SOFTWARE = "keyless"
 
 
 def opened(data: bytes, param: str = "image") -> Image.Image:
-    """The picture in ``data``. Raises ``BadRequest`` for what is none, or is larger than ``MAX_PIXELS``."""
+    """The picture in ``data``, turned as its EXIF data says. Raises ``BadRequest`` for what is none, or is larger than ``MAX_PIXELS``."""
     try:
         picture = Image.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height > MAX_PIXELS:
@@ -45,18 +47,16 @@ def opened(data: bytes, param: str = "image") -> Image.Image:
         raise BadRequest(
             "The image could not be read: send a PNG, JPEG, WebP or GIF file.", kind="invalid_image", param=param
         ) from None
+    with contextlib.suppress(Exception):
+        # EXIF data may be broken where the pixels are not.
+        ImageOps.exif_transpose(picture, in_place=True)
     return picture
-
-
-def upright(picture: Image.Image) -> Image.Image:
-    """``picture`` as its EXIF data says that it is held."""
-    return ImageOps.exif_transpose(picture)
 
 
 def describe(picture: Image.Image) -> str:
     """What can be measured in a picture, in plain sentences, and the text that keyless itself drew into it."""
     width, height = picture.size
-    small = upright(picture).convert("RGBA").resize((48, 48), Image.Resampling.BOX)
+    small = picture.convert("RGBA").resize((48, 48), Image.Resampling.BOX)
     seen: dict[str, int] = {}
     light = 0.0
     solid = 0
@@ -94,7 +94,10 @@ def _nearest(colour: tuple[int, int, int]) -> str:
 
 def written_in(picture: Image.Image) -> str:
     """The text that keyless itself drew into the picture: it is kept beside the pixels."""
-    return str(picture.info.get(_TEXT_KEY) or picture.getexif().get(_EXIF_DESCRIPTION, ""))[:2000]
+    exif = picture.getexif()
+    # Cameras and scanners write descriptions too.
+    described = exif.get(_EXIF_DESCRIPTION, "") if exif.get(_EXIF_SOFTWARE) == _SOFTWARE else ""
+    return str(picture.info.get(_TEXT_KEY) or described)[:2000]
 
 
 def draw(prompt: str, size: tuple[int, int], *, number: int = 0, form: str = "PNG") -> bytes:
@@ -166,7 +169,7 @@ def _finished(picture: Image.Image, text: str, form: str) -> bytes:
         picture.save(out, "PNG", pnginfo=info, compress_level=1)
     else:
         exif = Image.Exif()
-        exif[_EXIF_DESCRIPTION] = text
+        exif[_EXIF_DESCRIPTION], exif[_EXIF_SOFTWARE] = text, _SOFTWARE
         picture.save(out, form, exif=exif, quality=85)
     return out.getvalue()
 

@@ -24,6 +24,8 @@ IS_INSTALLED = tesserocr is not None
 """Whether text is read at all on this computer."""
 MAX_PIXELS = 2500 * 3600
 """A page of A4 at 300 dots an inch; what is larger is read smaller."""
+MAX_SIDE = 32_000
+"""Tesseract takes no picture with a longer side."""
 MAX_SECONDS = 20.0
 
 _GOOD_ROWS = (26, 60)
@@ -39,7 +41,7 @@ _WORDS_OF_PROSE = 3
 Box = tuple[int, int, int, int]
 """Left, top, right and bottom, in pixels."""
 _idle: list[tesserocr.PyTessBaseAPI] = []
-"""As many as have been at work at once, which the threads of the Answerer bound."""
+"""Engines that no thread uses now; there are as many in all as were ever at work at once."""
 
 
 class TooLong(Exception):
@@ -63,9 +65,8 @@ def text_in(picture: Image.Image, seconds: float = MAX_SECONDS) -> str:
         return ""
     end = time.monotonic() + seconds
     grey = _on_white(picture)
-    shrink = (MAX_PIXELS / (grey.width * grey.height)) ** 0.5
-    if shrink < 1:
-        grey = _scaled(grey, shrink)
+    if (most := _most(grey)) < 1:
+        grey = _scaled(grey, most)
     with _engine() as engine:
 
         def lines(picture: Image.Image) -> list[Line]:
@@ -78,8 +79,7 @@ def text_in(picture: Image.Image, seconds: float = MAX_SECONDS) -> str:
 
         best = lines(grey)
         if best and not _GOOD_ROWS[0] <= (height := median(line.row_height for line in best)) <= _GOOD_ROWS[1]:
-            scale = min(_BEST_ROW / max(height, 1), (MAX_PIXELS / (grey.width * grey.height)) ** 0.5)
-            grey = _scaled(grey, scale)
+            grey = _scaled(grey, min(_BEST_ROW / max(height, 1), _most(grey)))
             best = max(best, lines(grey), key=_certainty)
         if best and _certainty(best) < _DOUBTFUL:
             best = max(best, lines(grey.filter(ImageFilter.MedianFilter(3))), key=_certainty)
@@ -111,6 +111,11 @@ def _on_white(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     return picture.convert("L")
+
+
+def _most(picture: Image.Image) -> float:
+    """The largest scale at which ``picture`` is read."""
+    return min((MAX_PIXELS / (picture.width * picture.height)) ** 0.5, MAX_SIDE / max(picture.size))
 
 
 def _scaled(picture: Image.Image, scale: float) -> Image.Image:

@@ -61,7 +61,7 @@ def _image(attachment: Attachment) -> Shown:
     if not reading.IS_INSTALLED:
         return Shown(f"{pictures.describe(picture)} Text in it is not read on this computer.")
     try:
-        return Shown(pictures.describe(picture), reading.text_in(pictures.upright(picture)))
+        return Shown(pictures.describe(picture), reading.text_in(picture))
     except reading.TooLong:
         message = f"The image takes more than {reading.MAX_SECONDS:.0f} seconds to read."
         raise BadRequest(message, kind="invalid_image", param=attachment.param) from None

@@ -25,7 +25,7 @@ from keyless.mind.download import find_model
 from keyless.mind.engine import Engine, Sampling, smollm2
 from keyless.mind.own import OwnModel, _asks_for_a_label, _closed, _turns
 from keyless.mind.weights import UnusableModel, read_model
-from keyless.neutral import Done, Message, Request, Started, Tool, ToolCall, Usage
+from keyless.neutral import Done, Message, Request, Shown, Started, Tool, ToolCall, Usage
 from stack.ports import free_port
 
 REPO = Path(__file__).resolve().parents[2]
@@ -148,6 +148,81 @@ def test_a_schema_that_the_grammar_cannot_take_is_refused(own, field):
     assert reply.status_code == 400 and error["param"] == "response_format" and "Invalid schema" in error["message"]
 
 
+def test_parameters_of_a_tool_that_are_no_schema_are_refused(own):
+    deep = {"type": "string"}
+    for _ in range(400):
+        deep = {"type": "object", "properties": {"a": deep}}
+    for parameters in (deep, {"type": "object", "properties": [1]}, {"$ref": "#/none"}):
+        tools = [{"type": "function", "function": {"name": "f", "parameters": parameters}}]
+        body = {"model": "m", "messages": [{"role": "user", "content": "Hi"}], "tools": tools}
+        reply = httpx.post(
+            f"{own}/openai/v1/chat/completions",
+            json={**body, "tool_choice": "required", "max_tokens": 20},
+            headers={"authorization": "Bearer k"},
+            timeout=60,
+            trust_env=False,
+        )
+        assert reply.status_code == 400 and reply.json()["error"]["param"] == "tools", reply.text
+
+
+@pytest.mark.parametrize("api", ["chat", "stream", "responses", "anthropic", "cohere", "google", "bedrock", "ollama"])
+def test_every_provider_refuses_such_a_schema_in_its_own_words(own, api):
+    schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 5, "maximum": 1}}, "required": ["a"]}
+    user = [{"role": "user", "content": "Hi"}]
+    chat = {"model": "m", "messages": user, "max_tokens": 20}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    path, body = {
+        "chat": ("/openai/v1/chat/completions", {**chat, "response_format": form}),
+        "stream": ("/openai/v1/chat/completions", {**chat, "response_format": form, "stream": True}),
+        "responses": (
+            "/openai/v1/responses",
+            {"model": "m", "input": "Hi", "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}},
+        ),
+        "anthropic": (
+            "/anthropic/v1/messages",
+            {**chat, "output_config": {"format": {"type": "json_schema", "schema": schema}}},
+        ),
+        "cohere": (
+            "/cohere/v2/chat",
+            {**chat, "response_format": {"type": "json_object", "json_schema": schema}},
+        ),
+        "google": (
+            "/google/v1beta/models/gemini-2.5-flash:generateContent",
+            {
+                "contents": [{"role": "user", "parts": [{"text": "Hi"}]}],
+                "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": schema},
+            },
+        ),
+        "bedrock": (
+            "/bedrock/model/anthropic.claude-3-haiku/converse",
+            {
+                "messages": [{"role": "user", "content": [{"text": "Hi"}]}],
+                "outputConfig": {
+                    "textFormat": {
+                        "type": "json_schema",
+                        "structure": {"jsonSchema": {"name": "x", "schema": json.dumps(schema)}},
+                    }
+                },
+            },
+        ),
+        "ollama": ("/ollama/api/chat", {"model": "m", "messages": user, "format": schema}),
+    }[api]
+    keys = {"authorization": "Bearer k", "x-api-key": "k", "x-goog-api-key": "k"}
+    reply = httpx.post(f"{own}{path}", json=body, headers=keys, timeout=60, trust_env=False)
+    assert reply.status_code == 400 and "Invalid schema" in reply.text, reply.text
+    told = reply.json()
+    assert {
+        "chat": lambda: told["error"]["type"] == "invalid_request_error",
+        "stream": lambda: told["error"]["type"] == "invalid_request_error",
+        "responses": lambda: told["error"]["type"] == "invalid_request_error",
+        "anthropic": lambda: told["type"] == "error" and told["error"]["type"] == "invalid_request_error",
+        "cohere": lambda: "Invalid schema" in told["message"],
+        "google": lambda: told["error"]["status"] == "INVALID_ARGUMENT",
+        "bedrock": lambda: reply.headers["x-amzn-errortype"] == "ValidationException",
+        "ollama": lambda: "Invalid schema" in told["error"],
+    }[api](), told
+
+
 # --- without a server -------------------------------------------------------------------------------------------
 
 
@@ -166,6 +241,41 @@ def test_labels_alone_are_told_from_fields():
     ]
     assert _asks_for_a_label(Request((Message("user", "I love it. Answer only yes or no."),)))
     assert not _asks_for_a_label(Request(ask, (Tool("t"),), schema=one))
+    shown = (Shown("The image is white.", "Answer only yes or no."),)
+    assert not _asks_for_a_label(Request((Message("user", "What is written here?", pictures=shown),)))
+    # What is no schema at all is for the validator to refuse.
+    for broken in ({"properties": [1]}, {"$ref": "#/$defs/M", "$defs": [1]}, {"properties": {"mood": 1}}):
+        assert not _asks_for_a_label(Request(ask, schema=broken))
+
+
+class Written:
+    """An engine whose model answers any grammar with the same JSON."""
+
+    busy = waiting = 0
+
+    def __init__(self, parameters):
+        self.model = replace(smollm2(), parameters=parameters)
+        self.asked = 0
+
+    async def count_prompt(self, messages, extra="", tools=None):
+        return 7
+
+    async def tokenize(self, text, **more):
+        return [*range(len(text.split()))]
+
+    async def complete(self, prompt, sampling, until=None):
+        self.asked += 1
+        return 'JSON:\n{"mood": "bad"}', Done("stop", Usage(7, 5))
+
+
+@pytest.mark.parametrize(("parameters", "asked", "mood"), [(10**9, 0, "good"), (10**9 + 1, 1, "bad")])
+def test_labels_are_left_to_minilm_where_the_model_is_small(embedder, parameters, asked, mood):
+    engine = Written(parameters)
+    schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
+    said = (Message("user", "Is the mood of this text good or bad? I love it, what a wonderful day!"),)
+    reply = asyncio.run(OwnModel(engine, embedder).reply(Request(said, schema=schema, stop=("oo", "ba"))))
+    assert json.loads(reply.text) == {"mood": mood}, "no stop string breaks JSON off"
+    assert engine.asked == asked
 
 
 def test_objects_are_closed_where_schemas_stand_and_nowhere_else():
@@ -260,6 +370,16 @@ def test_files_that_are_none(tmp_path):
         read_model(tmp_path / "none.gguf")
 
 
+def test_what_llama_cpp_cannot_load_ends_keyless(tmp_path):
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(FILE.read_bytes()[:-1])
+    command = [sys.executable, "-m", "keyless", "--port", str(free_port()), "--model", str(cut)]
+    done = subprocess.run(
+        command, cwd=REPO, env={**os.environ, "COURSE_STATE": str(tmp_path)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 3 and f"llama.cpp cannot load {cut}" in done.stderr
+
+
 def test_too_little_memory_is_said_and_some_shortens_the_context(monkeypatch):
     memory = lambda free: monkeypatch.setattr("psutil.virtual_memory", lambda: type("M", (), {"available": free}))  # noqa: E731
     memory(200 * 2**20)
@@ -286,12 +406,14 @@ class Hub(BaseHTTPRequestHandler):
 
     content = FILE.read_bytes()
     ranges: list[str] = []  # noqa: RUF012
+    asked: list[tuple[str, str]] = []  # noqa: RUF012
     breaks = True
 
     def do_HEAD(self):
         self.do_GET()
 
     def do_GET(self):
+        self.asked.append((self.path, self.headers.get("user-agent", "")))
         if not self.path.startswith("/owner/repo/resolve/main/m.gguf"):
             self.send_response(404)
             self.send_header("x-error-code", "EntryNotFound" if "/owner/repo/" in self.path else "RepoNotFound")
@@ -338,7 +460,13 @@ def loaded(named, folder, endpoint):
     done = subprocess.run(
         [sys.executable, "-c", code, named, str(folder)],
         cwd=REPO,
-        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "127.0.0.1"},
+        env={
+            **os.environ,
+            "HF_ENDPOINT": endpoint,
+            "HF_HUB_DISABLE_XET": "1",
+            "NO_PROXY": "127.0.0.1",
+            "AI_AGENT": "somebody",
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -349,7 +477,10 @@ def loaded(named, folder, endpoint):
 
 def test_a_model_of_the_hub_is_loaded_once_and_known_by_its_hash(hub, tmp_path):
     Hub.breaks = False
+    Hub.asked.clear()
     said = loaded("hf:owner/repo/m.gguf", tmp_path, hub)
+    assert {path for path, _ in Hub.asked} == {"/", "/owner/repo/resolve/main/m.gguf"}
+    assert not any("somebody" in caller for _, caller in Hub.asked), "telemetry is off"
     digest = hashlib.sha256(Hub.content).hexdigest()
     assert "Loading m.gguf" in said and digest in said
     assert json.loads((tmp_path / "sha256.json").read_text())[str(tmp_path / "owner/repo/m.gguf")]["sha256"] == digest
@@ -383,4 +514,10 @@ def test_what_the_hub_has_not(hub, tmp_path, named, words):
 
 
 def test_no_network(tmp_path):
-    assert "cannot be reached" in loaded("hf:owner/repo/m.gguf", tmp_path, "http://127.0.0.1:9")
+    said = loaded("hf:owner/repo/m.gguf", tmp_path, "http://127.0.0.1:9")
+    assert "cannot be reached (" in said and "refused" in said
+
+
+def test_a_home_that_is_none(tmp_path):
+    with pytest.raises(UnusableModel, match="cannot be read"):
+        find_model("~nobody-of-this-name/m.gguf", tmp_path, print)

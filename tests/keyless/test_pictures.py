@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import threading
 import time
 import zlib
+from contextlib import suppress
 
 import pages
+import psutil
 import pytest
 from PIL import Image
 
 from bench import quality
 from keyless.mind import pages as pdf
 from keyless.mind import pictures, reading, seeing
+from keyless.mind.workers import Workers
 from keyless.neutral import Attachment, BadRequest
+from keyless.providers.bedrock import codec as bedrock
+from keyless.providers.openai import codec as openai
 
 KEYS = {"Authorization": "Bearer keyless", "x-api-key": "keyless", "x-goog-api-key": "keyless"}
 LABEL = pages.png(pages.sheet("Ticket A-4471\nTotal 84.50 EUR", (600, 200), pages.font(36)))
+OTHER = pages.png(pages.sheet("Ticket B-9902\nTotal 12.00 EUR", (600, 200), pages.font(36)))
 SCAN = pages.scanned(pages.sheet("Ticket A-4471\nTotal 84.50 EUR", (900, 300), pages.font(54)))
 TYPED = pages.typed("Ticket A-4471\nTotal 84.50 EUR")
 BROKEN = b"\x89PNG\r\n\x1a\n and no more"
@@ -259,6 +266,46 @@ def test_reading_holds_up_nobody(http):
     assert len(waits) > 3 and sorted(waits)[len(waits) // 2] < 0.2, waits
 
 
+def test_a_photo_is_held_as_its_exif_says():
+    sheet = Image.open(io.BytesIO(LABEL))
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    sheet.rotate(90, expand=True).save(out, "JPEG", exif=exif)
+    shown = seeing.Eyes().look(Attachment(out.getvalue()))
+    assert "A-4471" in shown.text and "600 pixels wide and 200 pixels high, in landscape" in shown.description
+
+
+def test_the_description_that_a_camera_writes_is_no_text_in_the_picture():
+    exif, out = Image.Exif(), io.BytesIO()
+    exif[0x010E] = "OLYMPUS DIGITAL CAMERA"
+    Image.open(io.BytesIO(LABEL)).save(out, "JPEG", exif=exif)
+    shown = seeing.Eyes().look(Attachment(out.getvalue()))
+    assert "A-4471" in shown.text and "OLYMPUS" not in shown.description
+    drawn = seeing.Eyes().look(Attachment(pictures.draw("a house 'Mill Lane'", (600, 400), form="JPEG")))
+    assert drawn.text == "" and '"Mill Lane"' in drawn.description
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 900), (900, 1), (3, 3), (40_000, 1), (1, 2_000_000)])
+def test_a_picture_without_room_for_text(size):
+    shown = seeing.Eyes().look(Attachment(pages.png(Image.new("RGB", size, "red"))))
+    assert shown.text == "" and f"{size[0]} pixels wide" in shown.description
+
+
+def test_attachments_stand_in_their_order():
+    parts = [{"type": "image_url", "image_url": {"url": url(p)}} for p in (LABEL, OTHER)]
+    image = {"image": {"format": "png", "source": {"bytes": b64(OTHER)}}}
+    for asked in (
+        openai.to_neutral(openai.ChatRequest(model="m", messages=[openai.ChatMessage(role="user", content=parts)])),
+        bedrock.to_neutral(
+            bedrock.ConverseRequest.model_validate(
+                {"messages": [{"role": "user", "content": [of_bedrock(TYPED), image]}]}
+            )
+        ),
+    ):
+        (turn,) = seeing.Eyes().seen(asked).messages
+        assert [p.text[:13] for p in turn.pictures] == ["Ticket A-4471", "Ticket B-9902"]
+
+
 def test_what_has_no_text_is_described_by_its_pixels():
     shapes = Image.open(io.BytesIO(pictures.draw("blue circles", (800, 600)))).crop((0, 0, 800, 400))
     shown = seeing.Eyes().look(Attachment(pages.png(shapes)))
@@ -279,6 +326,43 @@ def test_a_computer_without_tesseract_says_that_it_does_not_read(monkeypatch):
 
 def test_pages_are_read_one_by_one():
     assert pdf.pages_of(pages.joined(TYPED, SCAN)) == ["Ticket A-4471\nTotal 84.50 EUR"] * 2
+
+
+def garbled() -> bytes:
+    """A PDF whose font maps its letters to Unicode's private area, as those of some programs do."""
+    shown = b"BT /F1 24 Tf 60 700 Td (Ticket A-4471) Tj ET"
+    names = b"begincmap 1 begincodespacerange <00> <ff> endcodespacerange 1 beginbfrange <20> <7e> <e020> endbfrange endcmap"
+    page = b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R /Resources << /Font << /F1 5 0 R >> >> >>"
+    font = b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /ToUnicode 6 0 R >>"
+    text, cmap = (b"<< /Length %d >>\nstream\n%s\nendstream" % (len(s), s) for s in (shown, names))
+    kids = b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>"
+    return pages.as_pdf([b"<< /Type /Catalog /Pages 2 0 R >>", kids, page, text, font, cmap])
+
+
+def test_a_text_layer_that_is_no_text_is_read_from_the_pages_picture():
+    assert pdf.pages_of(garbled()) == ["Ticket A-4471"]
+
+
+def test_a_client_that_leaves_ends_the_process_that_reads_its_pdf():
+    def readers() -> list[psutil.Process]:
+        return [p for p in psutil.Process().children() if p.is_running() and pdf.__name__ in p.cmdline()]
+
+    async def main() -> None:
+        workers = Workers(1)
+        scans = pages.scanned(*[pages.sheet(pages.LETTER, (1240, 1000), pages.serif(34))] * 40)
+        reading = asyncio.create_task(workers.run(lambda desk: pdf.pages_of(scans)))
+        while not readers():
+            await asyncio.sleep(0.05)
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+        for _ in range(40):
+            if not readers():
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError("it reads on for nobody")
+
+    asyncio.run(main())
 
 
 def test_fields_choices_and_tools_use_the_text_of_a_picture(http):

@@ -153,9 +153,14 @@ def _document(document: Document) -> Attachment | str:
 
 
 def _shown(blocks: list[Block]) -> list[Attachment | str]:
-    """Pictures and documents. Raises ``BadRequest``."""
-    images = [attachments.image(b.image.source.bytes or "") for b in blocks if b.image is not None]
-    return [*images, *(_document(b.document) for b in blocks if b.document is not None)]
+    """Pictures and documents, in their order. Raises ``BadRequest``."""
+    sent: list[Attachment | str] = []
+    for block in blocks:
+        if block.image is not None:
+            sent.append(attachments.image(block.image.source.bytes or ""))
+        if block.document is not None:
+            sent.append(_document(block.document))
+    return sent
 
 
 def _result(result: ToolResult) -> Message:
