@@ -91,7 +91,10 @@ def _look_at(path: Path, folder: Path, say: Callable[[str], None], *, kept: bool
     else:
         say(f"{path.name}: SHA-256 {digest}.")
     known[str(path)] = {"sha256": digest, "stamp": stamp}
-    folder.mkdir(parents=True, exist_ok=True)
     new = book.with_name(f"{book.name}.{os.getpid()}")
-    new.write_text(json.dumps(known, indent=1))
-    new.replace(book)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(known, indent=1))
+        new.replace(book)
+    except OSError as error:
+        raise UnusableModel(f"The model's SHA-256 cannot be remembered in {folder} ({error.strerror}).") from None

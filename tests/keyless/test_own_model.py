@@ -401,6 +401,12 @@ def test_a_changed_file_is_noticed(tmp_path):
     assert "has changed" in said[-1]
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
+    (tmp_path / "models").write_text("a file, no folder")
+    with pytest.raises(UnusableModel, match="cannot be remembered in"):
+        find_model(str(FILE), tmp_path / "models", print)
+
+
 class Hub(BaseHTTPRequestHandler):
     """Plays the hub: one file, in ranges too; the first download breaks off in the middle."""
 
