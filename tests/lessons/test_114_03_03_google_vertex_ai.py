@@ -91,7 +91,7 @@ def test_the_model_of_the_form_is_asked_and_gets_room_for_its_thinking(run, othe
         for request in asked:
             sent = request["body"]["generationConfig"]
             assert sent["thinkingConfig"] == {"thinking_budget": thinking}
-            assert request["asked"]["max_tokens"] == sent["maxOutputTokens"] == 8 + thinking
+            assert request["asked"]["max_tokens"] == sent["maxOutputTokens"] == 16 + thinking
 
 
 @pytest.mark.checklist("114.3.3", "Text and chat completions")
