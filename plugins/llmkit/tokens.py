@@ -128,8 +128,8 @@ def _most(limit: int, fits: Any) -> int:
 class Fitted:
     """What fits: ``tokens`` by part, and how many ``dropped`` of each."""
 
-    prompt: str
-    examples: list[str]
+    prompt: str | Sequence[str]
+    examples: list[str | Sequence[str]]
     history: list[str]
     tokens: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -148,12 +148,23 @@ class Budget:
         """What is left for everything that is sent."""
         return self.context - self.answer
 
-    def fit(self, prompt: str, *, examples: Sequence[str] = (), history: Sequence[str] = ()) -> Fitted:
+    def fit(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        examples: Sequence[str | Sequence[str]] = (),
+        history: Sequence[str] = (),
+    ) -> Fitted:
         """The prompt whole, then as many ``examples`` as fit in their order, then the newest of ``history`` (oldest first).
 
-        Each is a chat message. Raises ``TokenBudgetExceeded`` when the prompt alone does not fit.
+        Each is a chat message. A prompt or an example of several messages, such as a question and its answer, is the list of
+        their texts. Raises ``TokenBudgetExceeded`` when the prompt alone does not fit.
         """
-        cost = lambda text: count(text, self.model).upper + PER_MESSAGE  # noqa: E731
+
+        def cost(part: str | Sequence[str]) -> int:
+            messages = [part] if isinstance(part, str) else part
+            return sum(count(text, self.model).upper + PER_MESSAGE for text in messages)
+
         left = self.input - cost(prompt)
         if left < 0:
             raise TokenBudgetExceeded(
@@ -177,13 +188,13 @@ class Budget:
         )
 
 
-def _fitting(texts: Sequence[str], cost: Any, left: int) -> list[str]:
+def _fitting(parts: Sequence[Any], cost: Any, left: int) -> list[Any]:
     kept = []
-    for text in texts:
-        left -= cost(text)
+    for part in parts:
+        left -= cost(part)
         if left < 0:
             break
-        kept.append(text)
+        kept.append(part)
     return kept
 
 

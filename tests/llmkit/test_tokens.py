@@ -95,6 +95,16 @@ def test_a_budget_keeps_the_prompt_then_the_best_examples_then_the_newest_histor
         Budget(context=50, answer=40).fit("This prompt is a good deal longer than ten tokens can be.")
 
 
+def test_each_message_of_a_prompt_and_of_an_example_takes_its_tokens():
+    prompt, examples = ["Answer in a word.", "Is it broken?"], [["It hums.", "support"], ["A price?", "sales"]]
+    cost = lambda texts: sum(tokens.count(text).tokens + tokens.PER_MESSAGE for text in texts)  # noqa: E731
+    whole = cost(prompt) + cost(examples[0]) + cost(examples[1])
+    fitted = Budget(context=whole + 40, answer=40).fit(prompt, examples=examples)
+    assert fitted.examples == examples and fitted.tokens["prompt"] == cost(prompt)
+    assert sum(fitted.tokens.values()) == whole + 40
+    assert Budget(context=whole + 39, answer=40).fit(prompt, examples=examples).examples == examples[:1]
+
+
 def test_compression_keeps_the_meaning_and_the_words(embedder):
     embed = lambda texts: embedder.vectors(texts).tolist()  # noqa: E731
     short = tokens.compress(LEASE, 300, embed)
