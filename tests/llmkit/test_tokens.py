@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -128,6 +131,30 @@ def test_compression_about_a_question_keeps_its_answer(embedder):
     assert "2,400 EUR" not in by_meaning.text and by_meaning.similarity > short.similarity
     words = iter(LEASE.split())
     assert all(word in words for word in short.text.split())
+
+
+def test_of_no_text_nothing_is_left():
+    for text in ("", " \n"):
+        short = tokens.compress(text, 100, lambda texts: [[1.0] for _ in texts])
+        assert (short.text, short.tokens, short.original_tokens) == ("", 0, tokens.count(text).tokens)
+
+
+@pytest.mark.parametrize("about", [[], ["The monthly rent in EUR"]])
+def test_a_long_text_is_compressed_in_the_time_of_its_length(about):
+    def embed(texts):
+        return [[math.sin(n * sum(text.encode())) for n in range(1, 9)] for text in texts]
+
+    def seconds(times: int) -> float:
+        text = "\n\n".join(LEASE.replace("EUR", f"EUR{n}") for n in range(times))
+        took = []
+        for _ in range(3):
+            began = time.process_time()
+            tokens.compress(text, 150 * times, embed, about=about)
+            took.append(time.process_time() - began)
+        return min(took)
+
+    seconds(1)  # the tokenizer is loaded
+    assert seconds(8) < 16 * seconds(1)
 
 
 def test_a_remembered_text_is_not_embedded_again():
