@@ -28,7 +28,7 @@ takes others too, such as `ollama` and `azure`. Trigger the DAG again with the l
 - @task.llm_batch: many prompts as one cheaper job of the provider
 - @task.agent: the model calls tools until it has an answer
 - model_prefixes: 29
-- by_hand: { "team": { "urgent_message": "We cannot wait till …
+- by_hand: { "type": "json", "data": { "team": { "staff_id" : …
 - by_hand_is_valid: no
 - with_sdk: team support, urgent yes
 

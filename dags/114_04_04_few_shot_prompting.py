@@ -29,8 +29,8 @@ another model, so *tokens* can be more than the budget, as here.
 |:-----------------|:---------|--------:|---------:|:--------------|:------------|
 | none, as turns   | 16 of 24 |       0 |       43 | support       | 46% to 82%  |
 | fixed, as turns  | 22 of 24 |     3.8 |      138 | support       | 72% to 99%  |
-| chosen, as turns | 23 of 24 |     3.9 |      138 | support       | 78% to 100% |
-| chosen, as block | 15 of 24 |     3.9 |      143 | support       | 42% to 79%  |
+| chosen, as turns | 23 of 24 |     3.8 |      137 | support       | 78% to 100% |
+| chosen, as block | 16 of 24 |     3.8 |      143 | support       | 46% to 82%  |
 
 **SDK or own code?** The chat API has no field for examples: they are messages, so each format is a few lines of your own code.
 The lesson calls the client of [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html)
