@@ -13,8 +13,8 @@ data. The SDK is the package `apache-airflow-providers-common-ai`, built on pyda
 | Supported LLM providers | `list_providers` |
 
 **Try it**: press *Trigger*. In `show_purpose` under *Storage → XCom*, compare `by_hand` with `with_sdk`. Both ways send the same prompt.
-By hand, one more sentence asks for JSON; with the SDK, the type `Routing` is sent too, with the three teams. The whole answer by hand is
-the XCom of `ask_by_hand`. `list_providers` has the connection types, and the prefixes of the models that pydantic-ai knows by name. It
+By hand, one more sentence asks for JSON and names the three teams. With the SDK, the type `Routing` is sent too, and says what each team
+does. The whole answer by hand is the XCom of `ask_by_hand`. `list_providers` has the connection types, and the prefixes of the models that pydantic-ai knows by name. It
 takes others too, such as `ollama` and `azure`. Trigger the DAG again with the line `apache-airflow-providers-nope` added to *Packages*:
 `check_installation` fails at its first try, and its log says what to install.
 
@@ -28,7 +28,7 @@ takes others too, such as `ollama` and `azure`. Trigger the DAG again with the l
 - @task.llm_batch: many prompts as one cheaper job of the provider
 - @task.agent: the model calls tools until it has an answer
 - model_prefixes: 29
-- by_hand: { "team": { "urgent_message": "We cannot wait till …
+- by_hand: { "type": "json", "data": { "team": { "staff_id" : …
 - by_hand_is_valid: no
 - with_sdk: team support, urgent yes
 
@@ -119,7 +119,8 @@ def ai_sdk_overview() -> Any:
         from airflow.providers.openai.hooks.openai import OpenAIHook
 
         # The JSON that is asked for has about 15 tokens, so 40 are enough.
-        messages = [{"role": "user", "content": f"{prompt}\n\nAnswer as JSON with the keys team and urgent."}]
+        form = "Answer as JSON with the keys team (support, sales or accounting) and urgent."
+        messages = [{"role": "user", "content": f"{prompt}\n\n{form}"}]
         chat = OpenAIHook().conn.chat
         reply = chat.completions.create(model="gpt-4o-mini", messages=messages, max_tokens=40, temperature=0)
         return reply.choices[0].message.content or ""

@@ -73,6 +73,8 @@ FAULTS = {
 ADVICE = {
     401: ("correct the key or the organization", False),
     403: ("give the key this permission; check country and project", False),
+    408: ("send it again: it took too long", True),
+    409: ("send it again: another request was in the way", True),
     429: ("send fewer requests a minute", True),
     500: ("wait: the fault is the server's", True),
     "spent": ("buy credit; waiting does not help", False),
@@ -82,11 +84,12 @@ ADVICE = {
 def connection(params: dict, **changes: str | None) -> Connection:
     """`openai_default` with organization and project from the form, and with `changes`."""
     known = Connection.get("openai_default")
-    client = dict(known.extra_dejson.get("openai_client_kwargs", {}))
+    extra = known.extra_dejson
+    client = extra.setdefault("openai_client_kwargs", {})
     for name in ("organization", "project"):
         if value := changes.pop(name, params[name]):
             client[name] = value
-    fields = {"host": known.host, "password": known.password, "extra": json.dumps({"openai_client_kwargs": client})}
+    fields = {"host": known.host, "password": known.password, "extra": json.dumps(extra)}
     return Connection(conn_id="openai_lesson", conn_type="openai", **{**fields, **changes})
 
 
@@ -148,12 +151,8 @@ def openai_connection_setup() -> Any:
         request = BaseHook.get_hook("openai_lesson").conn.models.with_raw_response.list().http_request
         scheme, key = request.headers["authorization"].split(" ")
         log.info("The key was sent as: %s %s", scheme, key)
-        return {
-            "key": f"{scheme}, {len(key)} characters",
-            "organization": request.headers.get("openai-organization"),
-            "project": request.headers.get("openai-project"),
-            "address": str(request.url),
-        }
+        sent = {name: request.headers.get(f"openai-{name}") for name in ("organization", "project")}
+        return {"key": f"{scheme}, {len(key)} characters", **sent, "address": str(request.url)}
 
     @task
     def explain_failures(tested: dict, headers: dict, params: dict) -> dict[str, Any]:

@@ -50,7 +50,7 @@ from airflow.providers.openai.hooks.openai import OpenAIHook
 from airflow.providers.openai.operators.openai import OpenAIEmbeddingOperator
 from airflow.sdk import Context, ObjectStoragePath, Param, dag, task
 
-from llmkit import storage, tables
+from llmkit import similarity, storage, tables
 
 log = logging.getLogger(__name__)
 DATA = Path(__file__).parents[1] / "include" / "data"
@@ -138,7 +138,7 @@ def openai_embeddings() -> Any:
         texts = [search["question"] for search in searches] + list(catalogue.values())
         shorter = {"dimensions": dimensions} if dimensions else {}
         vectors = np.asarray(OpenAIHook(conn_id="openai_default").create_embeddings(texts, model=model, **shorter))
-        first = (vectors[: len(searches)] @ vectors[len(searches) :].T).argmax(axis=1)
+        first = similarity.cosine(vectors[: len(searches)], vectors[len(searches) :]).argmax(axis=1)
         right = [list(catalogue)[n] == search["sku"] for n, search in zip(first, searches, strict=True)]
         return {
             "model": model,

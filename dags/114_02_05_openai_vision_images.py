@@ -27,7 +27,7 @@ Mac.
 | mock-up | orange   | lamp      | –            |        1 |
 | copy    | orange   | lamp      | –            |        1 |
 
-- picture: .state/airflow/storage/114_02_05_openai_vision_images/manual__2026-11-25T07_18_48.676479_00_00/mockup.png
+- picture: …/mockup.png
 
 **SDK or own code?** `LLMFileAnalysisOperator` of the [common-ai provider](https://airflow.apache.org/docs/apache-airflow-providers-common-ai/stable/operators/index.html)
 reads a file from any storage and sends it with a typed question. It has no setting for `detail`, so `describe_picture` calls the SDK by

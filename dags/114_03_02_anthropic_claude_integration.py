@@ -43,8 +43,8 @@ differently. A write to the cache costs 1.25 times the price of input, a read a 
 shorter text than the model's minimum (here 1,024 tokens, on others 512 to 4,096) is not cached, and no error says so: watch *from the
 cache*. The limits here are small, so that short texts show all three ways. A chapter that contradicts itself goes unnoticed. While a
 batch waits, its task is *deferred* and holds no worker; a retry would buy it again. A real batch takes up to a day: raise `poll_interval`
-to 60 seconds. Claude Sonnet 5 thinks by default, and its thinking counts against `max_tokens`, so each call here turns it off. Sonnet 5.5
-refuses both that setting and a forced tool.
+to 60 seconds. Claude Sonnet 5 thinks by default, and its thinking counts against `max_tokens`, so each call here turns it off. An answer
+that ends at `max_tokens` fails its task, because a term may be missing. Sonnet 5.5 refuses both that setting and a forced tool.
 
 **Builds on** [3.1 Cohere Integration](114_03_01_cohere_integration.py) · **Next** [3.3 Google Vertex AI](114_03_03_google_vertex_ai.py)
 """
@@ -57,6 +57,7 @@ from typing import Any
 from airflow.providers.anthropic.hooks.anthropic import AnthropicHook
 from airflow.providers.anthropic.operators.batch import AnthropicBatchOperator
 from airflow.sdk import Param, TriggerRule, dag, task
+from airflow.sdk.exceptions import AirflowFailException
 from pydantic import BaseModel, Field
 
 from llmkit import ledger, prices, prompts, tables
@@ -79,15 +80,15 @@ class Terms(BaseModel):
 def reading(text: str, question: str = "Note all terms.", **marks: Any) -> dict[str, Any]:
     """The arguments of a call. The text stands before the question: only what comes first can be cached."""
     content = [{"type": "text", "text": text, **marks}, {"type": "text", "text": question}]
-    return AT_ONCE | {
-        "system": prompts.load("lease_reader").render(company="Lumen & Oak"),
-        "messages": [{"role": "user", "content": content}],
-        "tools": [{"name": "note_terms", "description": "Note the terms.", "input_schema": Terms.model_json_schema()}],
-        "tool_choice": {"type": "tool", "name": "note_terms"},
-    }
+    tool = {"name": "note_terms", "description": "Note the terms.", "input_schema": Terms.model_json_schema()}
+    asked = {"system": prompts.load("lease_reader").render(company="Lumen & Oak"), "tools": [tool]}
+    asked |= {"messages": [{"role": "user", "content": content}], "tool_choice": {"type": "tool", "name": tool["name"]}}
+    return AT_ONCE | asked
 
 
 def terms_in(message: Any) -> dict[str, float]:
+    if message.stop_reason == "max_tokens":
+        raise AirflowFailException("Claude was cut off at max_tokens, so a term may be missing: raise the limit.")
     return Terms.model_validate(message.content[-1].input).model_dump(exclude_none=True)
 
 
@@ -135,9 +136,8 @@ def anthropic_claude_integration() -> Any:
     @task
     def write_requests(params: dict) -> list[dict[str, Any]]:
         """Handle long context: one request for each chapter. A chapter begins with a line like `# Annex A`."""
-        chapters = (LEASES / params["document"]).read_text().removeprefix("# ").split("\n\n# ")
-        asked = [{"max_tokens": 200, **reading(chapter)} for chapter in chapters]
-        return [{"custom_id": f"chapter-{n}", "params": call} for n, call in enumerate(asked, 1)]
+        chapters = enumerate((LEASES / params["document"]).read_text().removeprefix("# ").split("\n\n# "), 1)
+        return [{"custom_id": f"chapter-{n}", "params": {"max_tokens": 200, **reading(text)}} for n, text in chapters]
 
     @task(trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS)
     def report_terms(team: str, tokens: int, once: dict, cached: dict, batch_id: str, run_id: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ Many tutorials still name PaLM models, which are gone. And Gemini 2.5 thinks bef
 **Try it**: choose `text-bison@002` as *Model* in the *Trigger* form. The task `choose_model` fails at once, names the successor, and
 nothing is sent. With *Budget* at 5 the run stops in `count_tokens`, before Gemini writes. Only the first message is counted: the
 follow-up has more tokens and is sent without a check. With `gemini-2.5-pro`, whose thinking cannot be switched off, *Storage → XCom*
-of `choose_model` shows a limit of 136 tokens: 8 for the answer and 128 for thinking.
+of `choose_model` shows a limit of 144 tokens: 16 for the answer and 128 for thinking.
 
 **You should see** (offline):
 
@@ -37,7 +37,7 @@ the tokens. `GenAICountTokensOperator` counts too; here one task counts and deci
 that Airflow does not read back from XCom, so `find_entry` uses the hook.
 
 **In production**: offline nothing thinks, and the count is always what is billed. With a real key compare *tokens counted before* with
-*prompt tokens* in the first row. The thinking budget is a target that a model may overrun, so leave it more room than these 8 tokens.
+*prompt tokens* in the first row. The thinking budget is a target that a model may overrun, so leave it more room than these 16 tokens.
 Gemini 3 has a `thinking_level` in place of the budget. Google retires Gemini models too: look up the date before you choose one.
 Leave the keyfile empty where workers run in Google's cloud: they then use their own identity, and you have no key to rotate.
 The nearest entry may answer another question: let it count only above a score that you measured on your own questions.
@@ -60,7 +60,7 @@ from llmkit import prompts, similarity, tables
 
 log = logging.getLogger(__name__)
 FAQ = Path(__file__).parents[1] / "include" / "data" / "faq.json"
-CONN_ID, LOCATION, ANSWER_TOKENS = "google_cloud_default", "us-central1", 8
+CONN_ID, LOCATION, ANSWER_TOKENS = "google_cloud_default", "us-central1", 16
 # The smallest thinking budget, in tokens, that each model accepts. 0 switches thinking off.
 THINKING = {"gemini-2.5-flash": 0, "gemini-2.5-flash-lite": 0, "gemini-2.5-pro": 128}
 # By the beginning of the name, because versions and sizes (@002, -32k) make no difference.

@@ -41,9 +41,9 @@ OpenAI's API; see [vLLM's](https://docs.vllm.ai/en/stable/serving/openai_compati
 No provider runs llama.cpp; `engine_bench` is llmkit's, on the xllamacpp package.
 
 **In production**: Ollama is for development. vLLM serves many users at once. llama.cpp in the worker is for places where no server may run; each
-task loads the model anew, so give such tasks a pool with one slot. `check_vllm` proves that the server takes the key, not that it serves
-your model. Offline, keyless answers for Ollama and for vLLM, and the result says so. Only llama.cpp really runs here: with one thread, on a
-model of 135 million parameters. One try of 24 tokens is too little to rank the speeds. Measure your own model, with more, before you choose.
+task loads the model anew, so give such tasks a pool with one slot. Offline, keyless answers for Ollama and for vLLM, and the result says
+so. Only llama.cpp really runs here: with one thread, on a model of 135 million parameters. One try of 24 tokens is too little to rank the
+speeds. Measure your own model, with more, before you choose.
 
 **Builds on** [3.4 AWS Bedrock Integration](114_03_04_aws_bedrock_integration.py) · **Next** [4.1 Prompt Templating](114_04_01_prompt_templating.py)
 """
@@ -81,9 +81,7 @@ OPTIONS = {
     doc_md=__doc__,
     tags=["reference", "patterns", "advanced", "success"],
     default_args={"retries": 1, "retry_delay": timedelta(seconds=5), "execution_timeout": timedelta(minutes=5)},
-    params={
-        "model_file": Param(None, type=["null", "string"], title="Model file", description=FILE_HELP),
-    },
+    params={"model_file": Param(None, type=["null", "string"], title="Model file", description=FILE_HELP)},
 )
 def local_llm_integration() -> Any:
     @task
@@ -99,15 +97,16 @@ def local_llm_integration() -> Any:
 
     @task
     def check_vllm() -> str:
-        """vLLM serving: the list of models needs the key, so it checks server and key, and tells who answers."""
+        """vLLM serving: the list of models needs the key, so it checks server, key and model, and tells who answers."""
         client = OpenAIHook(conn_id=VLLM["conn_id"]).conn.with_options(max_retries=0, timeout=5)
-        return client.models.list().data[0].owned_by
+        served = {model.id: model.owned_by for model in client.models.list()}
+        if VLLM["model"] not in served:
+            raise AirflowFailException(f"The server has {', '.join(served)}, and not {VLLM['model']}.")
+        return served[VLLM["model"]]
 
+    about = "Integrate with Ollama, vLLM serving: one operator, two engines. The connection says which."
     answers = OpenAIChatOperator.partial(
-        task_id="ask_engine",
-        doc_md="Integrate with Ollama, vLLM serving: one operator, two engines. The connection says which.",
-        prompt=QUESTION,
-        max_tokens=24,
+        task_id="ask_engine", doc_md=about, prompt=QUESTION, max_tokens=24
     ).expand_kwargs([OLLAMA, VLLM])
 
     @task

@@ -15,7 +15,7 @@ larger than luck explains.
 
 **Try it**: open `report_experiment`, *Storage → XCom*. *Trigger* the DAG with *Letters* at 40 and *Share* at 0.25: the interval
 of the lead then reaches below 0, and nothing is promoted. Then trigger it with 120 letters and *Keep the winner*: there is no roll-back,
-and version 2 is in production when the run ends. In the next run both arms have version 2, and any lead is luck.
+and version 2 is in production when the run ends. In the next run both arms have version 2: any lead is luck, and nothing is promoted.
 
 **You should see** (offline):
 
@@ -122,13 +122,14 @@ def prompt_versioning() -> Any:
 
     @task
     def promote_winner(arms: list[dict[str, Any]]) -> dict[str, Any]:
-        """A/B testing prompts: the candidate wins only if the whole 95 % interval of its lead is above 0."""
+        """A/B testing prompts: another version wins only if the whole 95 % interval of its lead is above 0."""
         now, new = arms
         low, high = ab.difference(now["right"], now["letters"], new["right"], new["letters"])
-        if low > 0:
+        promoted = low > 0 and now["version"] != new["version"]
+        if promoted:
             why = f"{low:.2f} to {high:.2f} better than version {now['version']}"
             releases.promote(releases.released(PROMPT, "candidate"), who=WHO, why=why, score=new["share"])
-        return {"from": round(low, 2), "to": round(high, 2), "promoted": low > 0}
+        return {"from": round(low, 2), "to": round(high, 2), "promoted": promoted}
 
     @task
     def use_production() -> str:
@@ -150,15 +151,10 @@ def prompt_versioning() -> Any:
         for r in releases.history(PROMPT)[-4:]:
             action = f"{r.action} version {r.version}"
             rows.append({"at": f"{r.at:%H:%M:%S}", "why": r.why, "alias": r.alias, "text": r.digest, "action": action})
-        found = {
-            "arms": list(arms),
-            "lead of the candidate": f"{lead['from']:+.2f} to {lead['to']:+.2f} (95 % interval)",
-            "promoted": lead["promoted"],
-            "one letter after the experiment": promoted,
-            "the same letter at the end": rolled_back,
-            "releases": rows,
-        }
-        return tables.logged(log, found)
+        interval = f"{lead['from']:+.2f} to {lead['to']:+.2f} (95 % interval)"
+        letter = {"one letter after the experiment": promoted, "the same letter at the end": rolled_back}
+        found = {"arms": list(arms), "lead of the candidate": interval, "promoted": lead["promoted"], **letter}
+        return tables.logged(log, {**found, "releases": rows})
 
     arms = sort_arm.expand(arm=assign_arms(release_versions()))
     lead = promote_winner(arms)

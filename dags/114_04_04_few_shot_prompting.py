@@ -19,8 +19,8 @@ of each `sort_letters` shows what your letter was sent with. Press *Trigger*, wr
 *shots* falls to 1 or less. Compare *right* with the table below. A letter that is too long for the budget fails before any prompt
 is sent.
 
-The budget is for one call: instructions, examples, letter and answer. It is counted before the call with OpenAI's tokenizer, each
-pair as one message; OpenAI counts about 4 tokens more for each pair. *tokens* is what the provider counted. Offline that is
+The budget is for one call: instructions, examples, letter and answer. It is counted before the call with OpenAI's tokenizer. An
+example is two messages, and each message takes 4 tokens besides its text. *tokens* is what the provider counted. Offline that is
 another model, so *tokens* can be more than the budget, as here.
 
 **You should see** (offline):
@@ -29,8 +29,8 @@ another model, so *tokens* can be more than the budget, as here.
 |:-----------------|:---------|--------:|---------:|:--------------|:------------|
 | none, as turns   | 16 of 24 |       0 |       43 | support       | 46% to 82%  |
 | fixed, as turns  | 22 of 24 |     3.8 |      138 | support       | 72% to 99%  |
-| chosen, as turns | 23 of 24 |     3.9 |      138 | support       | 78% to 100% |
-| chosen, as block | 15 of 24 |     3.9 |      143 | support       | 42% to 79%  |
+| chosen, as turns | 23 of 24 |     3.8 |      137 | support       | 78% to 100% |
+| chosen, as block | 16 of 24 |     3.8 |      143 | support       | 46% to 82%  |
 
 **SDK or own code?** The chat API has no field for examples: they are messages, so each format is a few lines of your own code.
 The lesson calls the client of [OpenAIHook](https://airflow.apache.org/docs/apache-airflow-providers-openai/stable/_api/airflow/providers/openai/hooks/index.html)
@@ -91,7 +91,7 @@ def messages(prompt: prompts.Prompt, letter: str, examples: list[dict]) -> list[
             LETTER, type="string", title="Letter", description="1 to 120 characters.", minLength=1, maxLength=120
         ),
         "budget": Param(
-            110, type="integer", title="Token budget", description="Tokens a call, 60 to 300.", minimum=60, maximum=300
+            130, type="integer", title="Token budget", description="Tokens a call, 60 to 300.", minimum=60, maximum=300
         ),
     },
 )
@@ -122,9 +122,9 @@ def few_shot_prompting() -> Any:
         prompt = prompts.load(FORMATS["turns"])
         budget = tokens.Budget(context=params["budget"], answer=prompt.settings["max_tokens"], model=MODEL)
         for letter in letters:
-            bare = "\n".join(message["content"] for message in messages(prompt, letter["text"], []))
+            bare = [message["content"] for message in messages(prompt, letter["text"], [])]
             for way in ("fixed", "chosen"):
-                pairs = [f"{example['text']}\n{example['team']}" for example in letter[way]]
+                pairs = [[example["text"], example["team"]] for example in letter[way]]
                 fitting = len(budget.fit(bare, examples=pairs).examples)
                 # The last example weighs most, so the best one goes there.
                 letter[way] = letter[way][:fitting][::-1]

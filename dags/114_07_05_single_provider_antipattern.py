@@ -135,7 +135,7 @@ def single_provider_antipattern() -> Any:
             routed = chain.call(lambda conn_id: ask(conn_id, prompt, max_retries=0))
             return {"team": routed.answer.strip(" .\n").lower(), "by": routed.conn_id, "passed": routed.passed}
 
-        @task
+        @task(trigger_rule=TriggerRule.ALL_DONE)  # a failed ticket is only missing here
         def count_providers(answers: list[dict[str, Any]]) -> dict[str, Any]:
             """Multi-provider setup: who answered, and how often a provider was passed over, with a call or without."""
             reasons = []

@@ -107,7 +107,7 @@ def _run_all(dag_ids: list[str], say: Callable[[str], None]) -> int:
 
 def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
     """Run one lesson and write what it concludes into its file. Whether that could be done."""
-    from llmkit import tables
+    from llmkit import storage, tables
     from stack.provider import answers
     from stack.runs import execute
 
@@ -123,6 +123,8 @@ def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
         # Where the state lies here, and on which port keyless answers, means nothing elsewhere.
         block = tables.markdown(outcome.result).replace(f"{settings.state.parent}/", "")
         block = block.replace(settings.keyless_url, "http://127.0.0.1:11400")
+        # A folder named by the run would be another one in every run.
+        block = re.sub(rf"[^\s|]*/{re.escape(storage.folder_name(outcome.run_id))}/", "…/", block)
         path.write_text(with_block(path.read_text(), block))
     except ValueError as error:
         say(f"✗ {dag_id}: {error}")

@@ -20,8 +20,11 @@ def run_folder(context: Mapping[str, Any]) -> ObjectStoragePath:
     from airflow.sdk import ObjectStoragePath
 
     root = os.environ.get("LLMKIT_STORAGE") or f"file://{os.environ.get('AIRFLOW_HOME', '/tmp')}/storage"
-    # A run's id holds a time with colons and a plus, which some storages and shells do not like.
-    name = re.sub(r"[^\w.-]+", "_", context["run_id"])
-    folder = ObjectStoragePath(root) / context["dag"].dag_id / name
+    folder = ObjectStoragePath(root) / context["dag"].dag_id / folder_name(context["run_id"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def folder_name(run_id: str) -> str:
+    """``run_id`` without the colons and the plus of its time, which some storages and shells do not like."""
+    return re.sub(r"[^\w.-]+", "_", run_id)

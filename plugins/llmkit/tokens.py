@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -68,15 +69,31 @@ class Shortened:
 
 def count(text: str, model: str = "gpt-4o-mini") -> Count:
     """The tokens of ``text`` for ``model``, which may be named like ``anthropic:claude-sonnet-5`` too."""
+    return _count_of(_encoded(text, model), model)
+
+
+def _encoded(text: str, model: str) -> int:
+    """How many tokens ``text`` has in the model's own encoding, or in the one that its count is estimated from."""
+    return len(_encoding(_own_encoding(model) or "o200k_base").encode_ordinary(text))
+
+
+def _count_of(encoded: int, model: str) -> Count:
+    """What so many tokens of ``_encoded`` are for ``model``."""
+    if own := _own_encoding(model):
+        return Count(encoded, own)
+    family = next((family for family in _ESTIMATED if family in model.lower()), None)
+    factor, error = _ESTIMATED.get(family or "", _OTHERS)
+    return Count(math.ceil(encoded * factor), f"o200k_base × {factor}, for {family or 'an unknown family'}", error)
+
+
+@cache
+def _own_encoding(model: str) -> str | None:
     # A provider's name, a path or ft: may stand before the model's own name, and more behind it.
     names = re.split(r"[:/]", model.lower())
     for encoding, prefixes in _EXACT.items():
         if any(name.startswith(prefixes) for name in names):
-            return Count(len(_encoding(encoding).encode_ordinary(text)), encoding)
-    family = next((family for family in _ESTIMATED if family in model.lower()), None)
-    factor, error = _ESTIMATED.get(family or "", _OTHERS)
-    tokens = math.ceil(len(_encoding("o200k_base").encode_ordinary(text)) * factor)
-    return Count(tokens, f"o200k_base × {factor}, for {family or 'an unknown family'}", error)
+            return encoding
+    return None
 
 
 @cache
@@ -128,8 +145,8 @@ def _most(limit: int, fits: Any) -> int:
 class Fitted:
     """What fits: ``tokens`` by part, and how many ``dropped`` of each."""
 
-    prompt: str
-    examples: list[str]
+    prompt: str | Sequence[str]
+    examples: list[str | Sequence[str]]
     history: list[str]
     tokens: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -148,12 +165,23 @@ class Budget:
         """What is left for everything that is sent."""
         return self.context - self.answer
 
-    def fit(self, prompt: str, *, examples: Sequence[str] = (), history: Sequence[str] = ()) -> Fitted:
+    def fit(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        examples: Sequence[str | Sequence[str]] = (),
+        history: Sequence[str] = (),
+    ) -> Fitted:
         """The prompt whole, then as many ``examples`` as fit in their order, then the newest of ``history`` (oldest first).
 
-        Each is a chat message. Raises ``TokenBudgetExceeded`` when the prompt alone does not fit.
+        Each is a chat message. A prompt or an example of several messages, such as a question and its answer, is the list of
+        their texts. Raises ``TokenBudgetExceeded`` when the prompt alone does not fit.
         """
-        cost = lambda text: count(text, self.model).upper + PER_MESSAGE  # noqa: E731
+
+        def cost(part: str | Sequence[str]) -> int:
+            messages = [part] if isinstance(part, str) else part
+            return sum(count(text, self.model).upper + PER_MESSAGE for text in messages)
+
         left = self.input - cost(prompt)
         if left < 0:
             raise TokenBudgetExceeded(
@@ -177,13 +205,13 @@ class Budget:
         )
 
 
-def _fitting(texts: Sequence[str], cost: Any, left: int) -> list[str]:
+def _fitting(parts: Sequence[Any], cost: Any, left: int) -> list[Any]:
     kept = []
-    for text in texts:
-        left -= cost(text)
+    for part in parts:
+        left -= cost(part)
         if left < 0:
             break
-        kept.append(text)
+        kept.append(part)
     return kept
 
 
@@ -201,30 +229,44 @@ def compress(
     With ``about``, those that are most like one of these questions. Without, those that say most of the whole: each next
     sentence is the one that brings the mean of those kept nearest to the mean of all (centroid-based summarization, Radev et
     al., 2004, done greedily). ``similarity`` is ``likeness`` of what is kept to the whole; it says nothing about single facts.
-    Raises ``TokenBudgetExceeded`` when no sentence fits.
+    A text without a sentence gives an empty one. Raises ``TokenBudgetExceeded`` when no sentence fits.
     """
     import numpy as np
 
     parts = [part for part in sentences(text, language) if part.strip()]
+    if not parts:
+        return Shortened("", 0, count(text, model).tokens)
     vectors = np.asarray(embed([*(part.strip() for part in parts), *about]), dtype=float)
     vectors, questions = vectors[: len(parts)], vectors[len(parts) :]
     asked = cosine(vectors, questions).max(axis=1) if len(questions) else None
-    kept: set[int] = set()
-    left = set(range(len(parts)))
-    while left:
-        candidates = sorted(left)
-        if asked is None:
-            nearness = cosine(vectors[candidates] + vectors[sorted(kept)].sum(axis=0), [vectors.mean(axis=0)])[:, 0]
+    whole = [vectors.mean(axis=0)]
+
+    def encoded(of: list[int]) -> int:
+        return _encoded(_join([parts[i] for i in of]), model)
+
+    def fits(tokens: int) -> bool:
+        return _count_of(tokens, model).upper <= max_tokens
+
+    kept: list[int] = []
+    used, left = 0, np.arange(len(parts))
+    while len(left):
+        nearness = cosine(vectors[left] + vectors[kept].sum(axis=0), whole)[:, 0] if asked is None else asked[left]
+        order = left[np.argsort(-nearness, kind="stable")]
+        for tried, best in enumerate(order, 1):
+            at = bisect(kept, best)
+            # One sentence more changes the text between its neighbours, so only they are counted. If it fits, the whole is.
+            beside = kept[max(at - 1, 0) : at + 1]
+            if fits(used - encoded(beside) + encoded(sorted([*beside, best]))):
+                grown = [*kept[:at], best, *kept[at:]]
+                if fits(tokens := encoded(grown)):
+                    kept, used, left = grown, tokens, np.sort(order[tried:])
+                    break
         else:
-            nearness = asked[candidates]
-        best = candidates[int(nearness.argmax())]
-        left.discard(best)
-        if count(_join(parts, kept | {best}), model).upper <= max_tokens:
-            kept.add(best)
+            break  # of all that are left none fits
     if not kept:
         raise TokenBudgetExceeded(f"no sentence fits into {max_tokens} tokens")
-    short = _join(parts, kept)
-    similarity = float(cosine([vectors[sorted(kept)].mean(axis=0)], [vectors.mean(axis=0)])[0, 0])
+    short = _join([parts[i] for i in kept])
+    similarity = float(cosine([vectors[kept].mean(axis=0)], whole)[0, 0])
     return Shortened(short, count(short, model).tokens, count(text, model).tokens, similarity)
 
 
@@ -255,5 +297,5 @@ def _mean(vectors: Sequence[Sequence[float]]) -> list[float]:
     return [sum(column) / len(vectors) for column in zip(*vectors, strict=True)]
 
 
-def _join(parts: Sequence[str], kept: set[int]) -> str:
-    return "".join(part if part[-1:].isspace() else f"{part} " for i, part in enumerate(parts) if i in kept).strip()
+def _join(parts: Sequence[str]) -> str:
+    return "".join(part if part[-1:].isspace() else f"{part} " for part in parts).strip()

@@ -92,7 +92,9 @@ def test_model_prompt_and_output_type_meet_in_one_request(run, other):
         prompt = done.xcoms["write_prompt"]
         assert prompt.startswith("You sort the mail of Lumen & Oak")
         assert by_hand["messages"][-1]["text"].startswith(prompt)
-        assert by_hand["messages"][-1]["text"].endswith("Answer as JSON with the keys team and urgent.")
+        assert by_hand["messages"][-1]["text"].endswith(
+            "Answer as JSON with the keys team (support, sales or accounting) and urgent."
+        ), "by hand the model is told the teams too"
         assert [message["text"] for message in with_sdk["messages"]] == [prompt], "the type asks for the format"
         asked_for = with_sdk["tools"][0]["parameters"]["properties"]
         assert set(asked_for) == {"team", "urgent"}

@@ -87,6 +87,15 @@ def test_json_uri_and_fields_are_the_same_connection(own, keyless_url):
     }
 
 
+@pytest.mark.checklist("114.2.1", "Create OpenAI connection")
+def test_what_else_the_connection_has_stays(lesson_module, monkeypatch):
+    known = {"auth_type": "workload_identity", "openai_client_kwargs": {"timeout": 5, "project": "proj_known"}}
+    monkeypatch.setenv("AIRFLOW_CONN_OPENAI_DEFAULT", json.dumps({"conn_type": "openai", "extra": known}))
+    made = lesson_module(DAG).connection({"organization": "org-1", "project": None})
+    client = {"timeout": 5, "project": "proj_known", "organization": "org-1"}
+    assert made.extra_dejson == {"auth_type": "workload_identity", "openai_client_kwargs": client}
+
+
 @pytest.mark.checklist("114.2.1", "Configure API key")
 def test_the_key_is_sent_and_masked(run):
     assert "The key was sent as: Bearer ***" in run.log
@@ -109,6 +118,8 @@ def test_no_key_and_a_wrong_key_are_told_apart(run):
     ("status", "code", "says", "retry"),
     [
         (403, None, "give the key this permission", False),
+        (408, None, "send it again", True),
+        (409, None, "send it again", True),
         (429, "insufficient_quota", "buy credit", False),
         (429, "rate_limit_exceeded", "send fewer requests", True),
         (500, None, "the fault is the server's", True),

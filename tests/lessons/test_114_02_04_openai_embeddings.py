@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 
 import pandas as pd
 import pytest
@@ -105,6 +106,19 @@ def test_what_a_model_finds_is_counted(run, embedder):
     whole = found(384)
     assert whole not in ("0 of 6", "6 of 6"), "or the test could not tell a count from a constant"
     assert [row["right product first"] for row in run.result["models"]] == [whole, whole, found(256), whole]
+
+
+@pytest.mark.checklist("114.2.4", "Model selection (ada, etc)")
+def test_a_long_vector_is_not_a_near_one(lesson_module, monkeypatch, settings):
+    """Each product's vector has an angle of its own and is longer than the one before; a search has its product's angle."""
+    module = lesson_module(DAG)
+    skus = list(module.products())
+    searches = json.loads((settings.dags.parent / "include" / "data" / "searches.json").read_text())
+    numbers = [*(skus.index(search["sku"]) for search in searches), *range(len(skus))]
+    vectors = [[(1 + n) * math.cos(n / 10), (1 + n) * math.sin(n / 10)] for n in numbers]
+    monkeypatch.setattr(module.OpenAIHook, "create_embeddings", lambda self, texts, **_: vectors)
+    row = module.openai_embeddings().get_task("try_model").python_callable("text-embedding-3-small")
+    assert row["right product first"] == "6 of 6"
 
 
 @pytest.mark.checklist("114.2.4", "Vector output handling")

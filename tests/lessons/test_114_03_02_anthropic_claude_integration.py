@@ -155,6 +155,20 @@ def test_a_term_of_another_type_is_refused(lesson_module):
     from pydantic import ValidationError
 
     thought = SimpleNamespace(type="thinking", thinking="Let me see.")
-    said = SimpleNamespace(content=[thought, SimpleNamespace(type="tool_use", input={"deposit": "three rents"})])
+    noted = SimpleNamespace(type="tool_use", input={"deposit": "three rents"})
+    said = SimpleNamespace(stop_reason="tool_use", content=[thought, noted])
     with pytest.raises(ValidationError, match="deposit"):
         lesson_module(DAG).terms_in(said)
+
+
+@pytest.mark.checklist("114.3.2", "Handle long context")
+def test_an_answer_that_was_cut_off_is_no_answer(lesson_module):
+    from types import SimpleNamespace
+
+    from airflow.sdk.exceptions import AirflowFailException
+
+    noted = [SimpleNamespace(type="tool_use", input={"deposit": 7200})]
+    terms_in = lesson_module(DAG).terms_in
+    assert terms_in(SimpleNamespace(stop_reason="tool_use", content=noted)) == {"deposit": 7200}
+    with pytest.raises(AirflowFailException, match="cut off at max_tokens"):
+        terms_in(SimpleNamespace(stop_reason="max_tokens", content=noted))

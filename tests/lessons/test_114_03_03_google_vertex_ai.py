@@ -18,7 +18,7 @@ def run(run_lesson):
 
 @pytest.fixture(scope="module")
 def other(run_lesson):
-    return run_lesson(DAG, question="Do you offer a discount for twenty desks?", model="gemini-2.5-pro", budget=1000)
+    return run_lesson(DAG, question="How much is a Fjord desk in oak?", model="gemini-2.5-pro", budget=1000)
 
 
 def calls(run, action: str = "") -> list[dict]:
@@ -91,7 +91,7 @@ def test_the_model_of_the_form_is_asked_and_gets_room_for_its_thinking(run, othe
         for request in asked:
             sent = request["body"]["generationConfig"]
             assert sent["thinkingConfig"] == {"thinking_budget": thinking}
-            assert request["asked"]["max_tokens"] == sent["maxOutputTokens"] == 8 + thinking
+            assert request["asked"]["max_tokens"] == sent["maxOutputTokens"] == 16 + thinking
 
 
 @pytest.mark.checklist("114.3.3", "Text and chat completions")
@@ -111,7 +111,7 @@ def test_the_chat_holds_all_turns_and_both_answers_are_used(run, other):
     assert [(r["said"], r["team"]) for r in rows] == [(QUESTION, "support"), (turns[2][1], "accounting")]
     assert [r["stopped"] for r in rows] == ["STOP", "STOP"]
     assert [r["prompt tokens"] for r in rows] == [r["prompt_tokens"] for r in calls(run, ":generateContent")]
-    assert other.result["chat"][0]["team"] == "sales", "another question, another team"
+    assert [r["team"] for r in other.result["chat"]] == ["sales", "accounting"], "another question, another team"
 
 
 @pytest.mark.checklist("114.3.3", "Text and chat completions")
@@ -188,4 +188,4 @@ def test_one_call_embeds_question_and_faq_and_the_nearest_entry_is_the_reply(run
     assert len(str(run.xcoms["find_entry"])) < 200, "no vectors"
     late = run_lesson(DAG, question="When will my desk arrive?", budget=5)
     assert late.xcoms["find_entry"]["reply"].startswith("Five working days")
-    assert other.result["score"] < late.xcoms["find_entry"]["score"], "no entry is about discounts"
+    assert other.result["score"] < late.xcoms["find_entry"]["score"], "no entry is about prices"

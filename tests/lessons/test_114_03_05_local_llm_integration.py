@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -85,6 +86,18 @@ def test_vllm_is_a_connection_and_says_who_it_is(run):
     assert engines(run)["vLLM"]["answered by"] == "keyless"
     assert asked(run, "openai") == [("Qwen/Qwen2.5-1.5B-Instruct", QUESTION, 24)]
     assert engines(run)["vLLM"]["first words"] == run.xcoms["ask_engine"][1][:40] != ""
+
+
+@pytest.mark.checklist("114.3.5", "vLLM serving")
+def test_a_vllm_with_another_model_fails_its_check_and_names_what_it_has(lesson_module, monkeypatch):
+    module = lesson_module(DAG)
+    served = [SimpleNamespace(id=name, owned_by="vllm") for name in ("facebook/opt-125m", "my-lora")]
+    client = SimpleNamespace(models=SimpleNamespace(list=lambda: served))
+    monkeypatch.setattr(module.OpenAIHook, "conn", SimpleNamespace(with_options=lambda **_: client))
+    check = module.local_llm_integration().get_task("check_vllm").python_callable
+    assert "has facebook/opt-125m, my-lora, and not Qwen/Qwen2.5-1.5B-Instruct" in refusal(check)
+    served.append(SimpleNamespace(id=module.VLLM["model"], owned_by="the team"))
+    assert refusal(check) == "" and check() == "the team"
 
 
 @pytest.mark.checklist("114.3.5", "vLLM serving")

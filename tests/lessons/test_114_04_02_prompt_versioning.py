@@ -157,6 +157,22 @@ def test_the_winner_is_promoted_only_if_the_interval_of_its_lead_is_above_zero(r
     assert small.result["one letter after the experiment"].startswith("version 1:")
 
 
+@pytest.mark.checklist("114.4.2", "A/B testing prompts")
+def test_a_version_does_not_win_against_itself(run, lesson_module, monkeypatch):
+    module, promoted = lesson_module(DAG), []
+    monkeypatch.setattr(module.releases, "promote", lambda prompt, **said: promoted.append(prompt.version))
+    decide = module.prompt_versioning().get_task("promote_winner").python_callable
+
+    def arms(production: int) -> list[dict]:
+        return [
+            {"version": production, "right": 10, "letters": 60, "share": 0.17},
+            {"version": 2, "right": 50, "letters": 60, "share": 0.83},
+        ]
+
+    assert decide(arms(2))["promoted"] is False and promoted == [], "a lead between equals is luck"
+    assert decide(arms(1))["promoted"] is True and promoted == [2]
+
+
 @pytest.mark.checklist("114.4.2", "Rollback prompt versions")
 def test_a_rollback_is_in_force_at_once(run, lesson_module):
     assert run.xcoms["use_promoted"] == "version 2: accounting"

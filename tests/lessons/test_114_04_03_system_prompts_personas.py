@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -102,6 +103,13 @@ def test_what_was_left_out_is_sent_as_a_note(run):
     system = small_window(run)[1]["asked"]["system"]
     assert system.startswith("You are Mara") and "budget is 9000 EUR" in system
     assert f"Earlier in this conversation: {note['summary'][:40]}" in system
+
+
+@pytest.mark.checklist("114.4.3", "Context window management")
+def test_prompt_and_type_ask_for_a_note_of_one_length(lesson_module):
+    described = lesson_module(DAG).Note.model_fields["summary"].description
+    for asked in (prompts.load("summarize_conversation").render(messages=[]), described):
+        assert re.findall(r"(\w+) sentences", asked) == ["two"]
 
 
 @pytest.mark.checklist("114.4.3", "Context window management")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 
 DAG = "114_04_04_few_shot_prompting"
@@ -133,7 +135,7 @@ def test_a_small_budget_leaves_out_the_worse_examples(run, other):
     from llmkit import tokens
 
     assert other.state == "success"
-    for one, budget in ((run, 110), (other, 75)):
+    for one, budget in ((run, 130), (other, 75)):
         asked = sent(one)
         assert set(asked) == set(WAYS)
         for way in ("fixed, as turns", "chosen, as turns"):
@@ -155,9 +157,21 @@ def test_a_letter_that_does_not_fit_fails_before_any_prompt_is_sent(run_lesson):
     assert not [r for r in full.requests if r["path"].endswith("/chat/completions")]
 
 
+@pytest.mark.checklist("114.4.4", "Token budget management")
+def test_60_tokens_leave_room_for_one_example_at_most(run, lesson_module):
+    """What the page says of that budget, and the letter of the form fits too."""
+    fit = lesson_module(DAG).few_shot_prompting().get_task("fit_into_budget").python_callable
+    fitted = fit(deepcopy(run.xcoms["choose_examples"]), {"budget": 60})
+    assert len(fitted) == LETTERS
+    for letter in fitted:
+        assert max(len(letter[way]) for way in ("fixed", "chosen")) <= 1
+
+
 def whole_call(asked: dict, tokens) -> int:
-    """Tokens of a call with its answer, counted as the lesson's budget does."""
-    texts = ["\n".join([asked["system"], letter_of(asked)]), *("\n".join(pair) for pair in pairs(asked))]
+    """Tokens of a call with its answer: each message and what it takes besides its text, as OpenAI counts."""
+    texts = [asked["system"], letter_of(asked)]
+    for pair in pairs(asked):
+        texts += pair
     return sum(tokens.count(text).tokens + tokens.PER_MESSAGE for text in texts) + asked["max_tokens"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from unittest.mock import patch
 
 import pytest
 
@@ -98,6 +99,27 @@ def test_a_chain_of_one_is_no_better_and_a_short_cooldown_ends(run, run_lesson):
     assert alone.result["answered by"] == {}
     # After a second it is tried again: more calls than the bad way's six.
     assert len(alone.requests) > 6
+
+
+@pytest.mark.checklist("114.7.5", "Multi-provider setup")
+def test_one_ticket_that_fails_does_not_lose_the_others(breakers, run_dag, settings):
+    from anthropic.resources.messages import Messages
+
+    create, lost = Messages.create, wanted(settings, 3)[1]
+
+    def refuse(self, **asked):
+        if asked["messages"][0]["content"] == lost:
+            raise ValueError("This ticket is too much.")
+        return create(self, **asked)
+
+    with patch.object(Messages, "create", refuse):
+        run = run_dag(settings.dags, DAG, connections=["anthropic_default"], tickets=3)
+    sorted_by_good_way = [run.tasks[f"good_way.sort_ticket[{n}]"] for n in range(3)]
+    assert sorted_by_good_way == ["success", "failed", "success"]
+    assert len(run.xcoms["good_way.sort_ticket"]) == 2, "a mapped task that failed leaves no XCom"
+    assert run.tasks["good_way.count_providers"] == "success"
+    assert run.result["answered by"] == {"anthropic_default": 2}
+    assert [row["lost"] for row in run.result["ways"]] == ["3 of 3 tickets", "1 of 3 tickets"]
 
 
 @pytest.mark.checklist("114.7.5", "Provider abstraction")

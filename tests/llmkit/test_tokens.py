@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import math
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +98,16 @@ def test_a_budget_keeps_the_prompt_then_the_best_examples_then_the_newest_histor
         Budget(context=50, answer=40).fit("This prompt is a good deal longer than ten tokens can be.")
 
 
+def test_each_message_of_a_prompt_and_of_an_example_takes_its_tokens():
+    prompt, examples = ["Answer in a word.", "Is it broken?"], [["It hums.", "support"], ["A price?", "sales"]]
+    cost = lambda texts: sum(tokens.count(text).tokens + tokens.PER_MESSAGE for text in texts)  # noqa: E731
+    whole = cost(prompt) + cost(examples[0]) + cost(examples[1])
+    fitted = Budget(context=whole + 40, answer=40).fit(prompt, examples=examples)
+    assert fitted.examples == examples and fitted.tokens["prompt"] == cost(prompt)
+    assert sum(fitted.tokens.values()) == whole + 40
+    assert Budget(context=whole + 39, answer=40).fit(prompt, examples=examples).examples == examples[:1]
+
+
 def test_compression_keeps_the_meaning_and_the_words(embedder):
     embed = lambda texts: embedder.vectors(texts).tolist()  # noqa: E731
     short = tokens.compress(LEASE, 300, embed)
@@ -118,6 +131,30 @@ def test_compression_about_a_question_keeps_its_answer(embedder):
     assert "2,400 EUR" not in by_meaning.text and by_meaning.similarity > short.similarity
     words = iter(LEASE.split())
     assert all(word in words for word in short.text.split())
+
+
+def test_of_no_text_nothing_is_left():
+    for text in ("", " \n"):
+        short = tokens.compress(text, 100, lambda texts: [[1.0] for _ in texts])
+        assert (short.text, short.tokens, short.original_tokens) == ("", 0, tokens.count(text).tokens)
+
+
+@pytest.mark.parametrize("about", [[], ["The monthly rent in EUR"]])
+def test_a_long_text_is_compressed_in_the_time_of_its_length(about):
+    def embed(texts):
+        return [[math.sin(n * sum(text.encode())) for n in range(1, 9)] for text in texts]
+
+    def seconds(times: int) -> float:
+        text = "\n\n".join(LEASE.replace("EUR", f"EUR{n}") for n in range(times))
+        took = []
+        for _ in range(3):
+            began = time.process_time()
+            tokens.compress(text, 150 * times, embed, about=about)
+            took.append(time.process_time() - began)
+        return min(took)
+
+    seconds(1)  # the tokenizer is loaded
+    assert seconds(8) < 16 * seconds(1)
 
 
 def test_a_remembered_text_is_not_embedded_again():

@@ -81,12 +81,31 @@ def test_a_page_is_written_only_by_a_run_that_ended_as_the_outline_says_and_had_
     page.write_text(PAGE)
     settings = SimpleNamespace(dags=tmp_path, state=tmp_path / ".state", keyless_url="http://127.0.0.1:11400")
     monkeypatch.setattr("stack.outputs.outline", lambda: {"lesson": {"outcome": "failed"}})
-    run = SimpleNamespace(state=state, result=result, error=None, seconds=1.0)
+    run = SimpleNamespace(state=state, result=result, error=None, seconds=1.0, run_id="manual__1")
     monkeypatch.setattr("stack.runs.execute", lambda settings, dag_id: run)
     monkeypatch.setattr("stack.provider.answers", lambda settings: answers)
     said: list[str] = []
     assert outputs._write(settings, "lesson", said.append) is written
     assert (page.read_text() != PAGE) is written and said[0][0] == ("✓" if written else "✗")
+
+
+def test_a_path_with_the_run_s_id_is_the_same_in_every_run(tmp_path, monkeypatch):
+    page, state = tmp_path / "lesson.py", tmp_path / ".state"
+    settings = SimpleNamespace(dags=tmp_path, state=state, keyless_url="http://127.0.0.1:11400")
+    monkeypatch.setattr("stack.outputs.outline", lambda: {})
+    monkeypatch.setattr("stack.provider.answers", lambda settings: True)
+    pages = []
+    for second in (48, 49):
+        run_id = f"manual__2026-11-25T07:18:{second}.676479+00:00"
+        picture = f"file://{state}/storage/lesson/manual__2026-11-25T07_18_{second}.676479_00_00/mockup.png"
+        result = {"picture": picture, "files": [{"what": "copy", "path": f"{picture}.txt"}], "answer": "a/b"}
+        run = SimpleNamespace(state="success", result=result, error=None, seconds=1.0, run_id=run_id)
+        monkeypatch.setattr("stack.runs.execute", lambda settings, dag_id, run=run: run)
+        page.write_text(PAGE)
+        assert outputs._write(settings, "lesson", print)
+        pages.append(outputs.written(page.read_text()))
+    assert pages[0] == pages[1]
+    assert "- picture: …/mockup.png" in pages[0] and "| …/mockup.png.txt |" in pages[0] and "- answer: a/b" in pages[0]
 
 
 def test_what_keeps_the_command_from_its_work_is_told(tmp_path, monkeypatch, capfd):

@@ -23,6 +23,7 @@ MODELS = (
     "gpt-3.5-turbo",
     "text-embedding-3-small",
     "text-embedding-3-large",
+    "Qwen/Qwen2.5-1.5B-Instruct",  # what a vLLM server lists that is started as in docker-compose.yaml
 )
 
 
