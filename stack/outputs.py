@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from stack.outline import find, outline
 from stack.ports import free_port
@@ -107,7 +108,7 @@ def _run_all(dag_ids: list[str], say: Callable[[str], None]) -> int:
 
 def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
     """Run one lesson and write what it concludes into its file. Whether that could be done."""
-    from llmkit import storage, tables
+    from llmkit import tables
     from stack.provider import answers
     from stack.runs import execute
 
@@ -120,17 +121,27 @@ def _write(settings: Settings, dag_id: str, say: Callable[[str], None]) -> bool:
         if not answers(settings):
             # A lesson that fails on purpose fails without keyless too, and has a result.
             raise ValueError("keyless does not answer any more: nothing was written")
-        # Where the state lies here, and on which port keyless answers, means nothing elsewhere.
-        block = tables.markdown(outcome.result).replace(f"{settings.state.parent}/", "")
-        block = block.replace(settings.keyless_url, "http://127.0.0.1:11400")
-        # A folder named by the run would be another one in every run.
-        block = re.sub(rf"[^\s|]*/{re.escape(storage.folder_name(outcome.run_id))}/", "…/", block)
+        block = tables.markdown(_without_this_machine(outcome.result, settings, outcome.run_id))
         path.write_text(with_block(path.read_text(), block))
     except ValueError as error:
         say(f"✗ {dag_id}: {error}")
         return False
     say(f"✓ {dag_id} ({outcome.seconds:.1f} s)")
     return True
+
+
+def _without_this_machine(value: Any, settings: Settings, run_id: str) -> Any:
+    """``value`` without where the state lies here, on which port keyless answers, and the folder that is named by the run."""
+    from llmkit import storage
+
+    if isinstance(value, dict):
+        return {name: _without_this_machine(inner, settings, run_id) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_this_machine(inner, settings, run_id) for inner in value]
+    if not isinstance(value, str):
+        return value
+    value = value.replace(f"{settings.state.parent}/", "").replace(settings.keyless_url, "http://127.0.0.1:11400")
+    return re.sub(rf"\S*/{re.escape(storage.folder_name(run_id))}/", "…/", value)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def test_a_path_with_the_run_s_id_is_the_same_in_every_run(tmp_path, monkeypatch
         assert outputs._write(settings, "lesson", print)
         pages.append(outputs.written(page.read_text()))
     assert pages[0] == pages[1]
-    assert "- picture: …/mockup.png" in pages[0] and "| …/mockup.png.txt |" in pages[0] and "- answer: a/b" in pages[0]
+    assert "- picture: …/mockup.png" in pages[0] and "| …/mockup.png.txt" in pages[0] and "- answer: a/b" in pages[0]
 
 
 def test_what_keeps_the_command_from_its_work_is_told(tmp_path, monkeypatch, capfd):
