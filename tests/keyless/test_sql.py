@@ -163,7 +163,7 @@ def test_hostile_words_and_names_are_only_read(question, columns, alike):
 
 
 def test_a_quoted_value_stays_whole(alike):
-    material = json.dumps({"orders": {"id": "int", "note": "text"}})
+    material = json.dumps({"orders": {"total": "int", "note": "text"}})
     assert "'say 1=1 twice'" in statement('Show orders whose note is "say 1=1 twice"', material, alike=alike)
 
 
