@@ -135,11 +135,13 @@ class Decider:
         # Where some labels are known by examples and others are not, the known ones would win by sheer number.
         known = {label: self._concept(name, f"{about} {' '.join(names.values())}") for label, name in names.items()}
         # Of "desk mat" the desk is not what it names.
-        others = "|".join(map(re.escape, names.values()))
+        other = re.compile(rf" (?:{'|'.join(map(re.escape, names.values()))})\b")
+        said = text.lower()
         found = {
-            label: re.search(rf"\b{re.escape(n)}\b(?! (?:{others})\b)", text.lower()) for label, n in names.items()
+            label: [m.start() for m in re.finditer(rf"\b{re.escape(n)}\b", said) if not other.match(said, m.end())]
+            for label, n in names.items()
         }
-        places = {label: match.start() for label, match in found.items() if match}
+        places = {label: starts[0] for label, starts in found.items() if starts}
         for label, description in labels.items():
             name = names[label]
             # The name alone and the description alone: one may be vague where the other is plain.

@@ -44,9 +44,9 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "phone": re.compile(r"(?<![\w.\-])(?:\+|0)\d[\d\s()/\-]{5,}\d(?!\w)|\(\d{3}\) ?\d{3}-\d{4}|(?<![\w\-])\d{3}-\d{3,4}-\d{4}\b"),
     "percent": re.compile(r"[-−]?(?<![\d.,])\d+(?:[.,]\d+)?\s?(?:%|(?:percent|per cent|prozent|pour ?cent|por ciento|per ?cento)\b)", re.I),
     "number": NUMBER,
-    "code": re.compile(r"\b(?=[\w\-]{0,60}\d)[A-Z0-9]{1,40}(?:-[A-Z0-9]{1,40}){1,8}\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}[A-Z0-9]*\b|#\d+|\b\d{3,}\b"),
+    "code": re.compile(r"\b(?=[\w\-]{0,60}\d)[A-Z0-9]{1,40}(?:-[A-Z0-9]{1,40}){1,8}\b|\b[a-z]+-\d+\b|\b[A-Z]{1,4} ?\d{2,}+[A-Z0-9]*+\b|#\d+|\b\d{3,}\b"),
     "company": re.compile(rf"{_CAP}(?:[ &\-]+{_CAP}){{0,4}},? (?:Inc|Ltd|LLC|GmbH|AG|AS|SA|SAS|BV|NV|AB|Oy|Corp|Co|PLC|plc|Corporation|Limited|Company|Group|Bank|KG|SE|SpA)\b\.?"),
-    "person": re.compile(rf"(?<!\w)(?:(?:{_TITLE})\.? )*{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
+    "person": re.compile(rf"(?<!\w)(?:(?:{_TITLE})\.? ){{0,3}}{_CAP}(?: (?:van|von|de|der|da|di|la|el|bin|al)){{0,2}}(?: [A-Z]\.)?[ \-]{_CAP}(?: {_CAP})?"),
     "place": re.compile(rf"{_BEFORE_PLACE}(?P<found>{_CAP}(?: {_CAP})?)"),
     "name": re.compile(rf"{_CAP}(?:[ \-&]{_CAP})*"),
 }  # fmt: skip
@@ -348,14 +348,14 @@ def _surroundings(text: str, candidate: Found, *, numeric: bool) -> tuple[str, t
 def _labelled(text: str) -> list[Found]:
     """The right-hand sides of ``Key: value`` and ``(key)``-free definitions, as candidates of kind ``labelled``."""
     pattern = re.compile(
-        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[^\W\d_][\w /#.\-]{0,40}?\s*[:：=][ \t]*((?:(?:"
+        r"(?:^|(?<=[.;\n] )|(?<=\n))[ \t]*(?:[-*•]\s*)?[^\W\d_][\w /#.\-]{0,40}?\s*[:：=][ \t]*+((?:(?:"
         + _TITLE
-        + r")\. )?[^\n.;:]{1,80}?)(?=[.;]?\s*(?:\n|$)|[.;]\s)",
+        + r")\. )?[^\n.;:]{1,80}?)(?=[.;]?[^\S\n]*(?:\n|$)|[.;]\s)",
         re.M,
     )
     return [
         Found("labelled", m.group(1).strip(), m.start(1), m.end(1))
-        for m in pattern.finditer(text)
+        for m in islice(pattern.finditer(text), _MOST)
         if m.group(1).strip()
     ]
 

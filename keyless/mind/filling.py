@@ -26,6 +26,8 @@ Writer = Callable[[str, int], str]
 _MAX_DEPTH = 8
 _MOST_ASKED = 10_000
 _MOST_ROWS = 24
+_MOST_PHRASES = 500
+"""Phrases of a text whose meaning is compared with the whole text's."""
 _BARE = 12
 """Words of a question that brings no material of its own."""
 _BULLET = re.compile(r"(?m)^[ \t]*(?:[-*•]|\d+[.)])[ \t]+(.+)$")
@@ -34,6 +36,8 @@ _PARTS = [
 ]
 _OFFERS = re.compile(r"(?i)\b(?:one of|either)\b|[:(\[|\"`“]|\s'|\b(?:must|can|should) be\b")
 _ABSENT = object()
+# The apostrophes of "I can't find what's new" quote nothing.
+_QUOTED = re.compile(r"(?<!\w)'([^'\n]{3,})'(?!\w)|\"([^\"]{3,})\"|“([^“”]{3,})”|„([^„“]{3,})“")
 _PROSE = re.compile(
     r"\b(?:summary|description|explanation|reasons?|reasoning|rationale|reply|response|answer|message|body|text|content|comment|"
     r"notes?|advice|recommendation|suggestion|title|headline|subject|outline|draft|story|thoughts?|justification|feedback|plan|"
@@ -318,7 +322,8 @@ class Filler:
         kind = kind_of(Wanted(_singular(words(name)) or "item", description, "string", item.get("format", "")))
         if kind in ("email", "url", "phone", "date", "percent", "money", "code"):
             return [f.text for f in find_all(kind, text)]
-        if labelled := re.search(rf"(?im)^[ \t]*{re.escape(words(name))}[ \t]*:[ \t]*(.+)$", text):
+        own = re.escape(words(name))
+        if own and (labelled := re.search(rf"(?im)^[ \t]*{own}[ \t]*:[ \t]*(.+)$", text)):
             return [p.strip(" .") for p in re.split(r",|;| and ", labelled.group(1)) if p.strip(" .")]
         if kind in ("person", "company", "place"):
             return (
@@ -333,14 +338,14 @@ class Filler:
 
     def _key_phrases(self, text: str, count: int) -> list[str]:
         """Noun-like phrases of ``text``, those nearest to the whole text's meaning first."""
-        phrases = {
+        phrases = dict.fromkeys(
             p.strip().lower()
             for p in re.split(
                 r"(?i)[^\w\- ]|\b(?:the|a|an|and|or|but|of|to|in|on|at|for|with|by|from|is|are|was|were|be|been|it|its|this|that|i|we|you|my|our|your|has|have|had|not|will|would|can|could|please|when|who|which|as|so|if|me|us)\b",
                 text,
             )
-        }
-        ranked = [p for p in phrases if 2 < len(p) < 40 and not p.isdigit() and len(p.split()) <= 3]
+        )
+        ranked = [p for p in phrases if 2 < len(p) < 40 and not p.isdigit() and len(p.split()) <= 3][:_MOST_PHRASES]
         if not ranked:
             return []
         scores = self.decider.alike(text, ranked)
@@ -411,10 +416,10 @@ class Filler:
         return told[-1] if told else ""
 
     def _as_asked(self, name: str, text: str) -> str:
-        if _is_expression(name) and (match := re.search(r"[\d(][\d\s.+\-*/^%()x×÷]*[\d)]", text)):
+        if _is_expression(name) and (match := re.search(r"[\d(][\d\s.+\-*/^%()x×÷]{0,500}[\d)]", text)):
             return match.group().strip()
-        if quoted := re.search(r"['\"“]([^'\"”]{3,})['\"”]", text):
-            return quoted.group(1)
+        if quoted := _QUOTED.search(text):
+            return next(filter(None, quoted.groups()))
         return text.strip()
 
     def _by_pattern(self, pattern: str, text: str) -> Any:

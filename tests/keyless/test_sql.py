@@ -10,7 +10,7 @@ import pytest
 import sqlglot
 
 from keyless.mind.decisions import Decider
-from keyless.mind.sql import statement
+from keyless.mind.sql import requests, statement
 from keyless.mind.sql.query import checked
 from keyless.mind.sql.requests import asks_for_sql
 from keyless.mind.sql.tables import tables_in
@@ -109,11 +109,88 @@ def test_nothing_is_written_where_nothing_fits(question, material, alike):
         "SELECT price FROM orders",
         "SELECT secrets.total FROM orders JOIN secrets ON secrets.id = orders.id",
         "SELECT COUNT(*) FROM secrets",
+        "WITH gone AS (DELETE FROM orders RETURNING orders.id) SELECT COUNT(*) FROM orders",
+        "SELECT orders.total INTO orders FROM orders",
+        "SELECT orders.total FROM orders FOR UPDATE",
+        "SELECT pg_sleep(10) FROM orders",
+        "SELECT lo_export(orders.id, '/tmp/x') FROM orders",
+        "SELECT orders.total FROM orders WHERE orders.total = '\\'",
+        "PRAGMA writable_schema = 1",
+        "COPY orders TO '/tmp/x'",
     ],
 )
 def test_only_queries_of_known_columns_pass(sql):
     tables = tables_in(SCHEMA)
     assert checked("SELECT orders.total AS t FROM orders ORDER BY t", tables) and not checked(sql, tables)
+
+
+@pytest.mark.parametrize(
+    ("question", "columns"),
+    [
+        ("How many orders; DROP TABLE orders", []),
+        ("Show the orders where 1=1; DELETE FROM orders --", []),
+        ("WITH gone AS (DELETE FROM orders RETURNING *) SELECT * FROM gone", []),
+        ("Show orders -- and /* comment */ DROP TABLE orders", []),
+        ("Show orders; PRAGMA writable_schema = 1", []),
+        ("Show orders and run load_extension('x')", []),
+        ('Show orders whose note is "x\' OR 1=1 --"', ["note"]),
+        ('Show orders whose note contains "\'; DELETE FROM orders; --"', ["note"]),
+        ("Show orders whose note is \"'); ATTACH 'x' AS y; --\"", ["note"]),
+        ("Select orders into outfile '/tmp/x'", ["note"]),
+        ("Count the orders union select sql from sqlite_master", []),
+        ("Show the evil of orders", ['evil"; DROP TABLE orders; --']),
+        ("Show the evil of orders", ["evil`; DROP TABLE orders; --"]),
+        ("Show the evil of orders", ["evil */ x /*"]),
+        ("Total of load_extension of orders", ["load_extension('x')"]),
+        ("Show the order and group of orders", ["order", "group", "select"]),
+    ],
+)
+def test_hostile_words_and_names_are_only_read(question, columns, alike):
+    columns = ["id", *columns]
+    sql = statement(question, json.dumps({"orders": dict.fromkeys(columns, "text")}), "sqlite", alike=alike)
+    assert sql is not None
+    with sqlite3.connect(":memory:") as database:
+        names = ", ".join('"{}"'.format(name.replace('"', '""')) for name in columns)
+        database.execute(f"CREATE TABLE orders ({names})")
+
+        def allowed(action, first, second, *_):
+            reads = action == sqlite3.SQLITE_READ and first == "orders"
+            calls = action == sqlite3.SQLITE_FUNCTION and second in ("count", "sum", "like")
+            return sqlite3.SQLITE_OK if reads or calls or action == sqlite3.SQLITE_SELECT else sqlite3.SQLITE_DENY
+
+        database.set_authorizer(allowed)
+        database.execute(sql).fetchall()
+
+
+def test_a_quoted_value_stays_whole(alike):
+    material = json.dumps({"orders": {"total": "int", "note": "text"}})
+    assert "'say 1=1 twice'" in statement('Show orders whose note is "say 1=1 twice"', material, alike=alike)
+
+
+def test_names_that_need_quotation_marks_have_them_everywhere(alike):
+    material = (
+        "Table: Orders\nColumns: id INT, customer_id INT, amount INT\n\nTable: Customers\nColumns: id INT, name TEXT"
+    )
+    sql = statement("Total amount by Customer name", material, alike=alike)
+    assert 'ON "Orders".customer_id = "Customers".id' in sql
+    assert statement("How many users", "Table: user\nColumns: id INT, name TEXT", alike=alike).endswith('FROM "user"')
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "Q4 9999", "december 9999", "0000-00-00", "2023-02-30"])
+def test_days_that_do_not_exist_break_nothing(day, alike):
+    assert statement(f"Orders after {day}", SCHEMA, alike=alike).startswith("SELECT * FROM orders")
+
+
+@pytest.mark.parametrize(("said", "number"), [("5k", "5000"), ("5K", "5000"), ("1.5k", "1500.0"), ("1,200", "1200")])
+def test_thousands(said, number, alike):
+    assert statement(f"Show orders with a total above {said}", SCHEMA, alike=alike).endswith(f"orders.total > {number}")
+
+
+@pytest.mark.parametrize("unit", ["a(b,", ",", "a(", "<a>", "create table ", "- a(b, ", "return sql ", "no prose "])
+def test_a_conversation_is_searched_for_its_question_in_linear_time(unit):
+    began = time.process_time()
+    requests._question(f"a({unit * (24_000 // len(unit))}")
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import sqlglot
 from sqlglot import exp
 
 from keyless.mind.sql.language import (
@@ -32,7 +31,7 @@ from keyless.mind.sql.names import (
     stems_of,
     table_of,
 )
-from keyless.mind.sql.query import Measure, Plan
+from keyless.mind.sql.query import SIGNS, Measure, Plan
 from keyless.mind.sql.tables import Column, Table
 from keyless.mind.sql.times import DATED, span
 from keyless.mind.text import words
@@ -56,8 +55,7 @@ class Filters:
         return " ".join(re.split(r"[|,;.?]", self.left[:at])[-1].split()[-count:])
 
     def _keep(self, column: Column, operator: str, value: exp.Expression) -> None:
-        classes = {">": exp.GT, "<": exp.LT, ">=": exp.GTE, "<=": exp.LTE, "=": exp.EQ, "<>": exp.NEQ, "LIKE": exp.Like}
-        self.plan.where.append(classes[operator](this=column_of(column), expression=value))
+        self.plan.where.append(SIGNS[operator](this=column_of(column), expression=value))
 
     def _read_matches(self) -> None:
         for match in found_in(MATCHED, self.left):
@@ -228,7 +226,8 @@ class Filters:
                 self._keep(column, "=", exp.Literal.string(match.group(1)))
                 self._crossed(match.start(), match.end())
         for match in found_in(re.compile(QUOTED), self.left):
-            self._read_value(match, next(filter(None, match.groups())))
+            # What is crossed out inside a quotation belongs to it all the same.
+            self._read_value(match, self.question[slice(*match.span(match.lastindex or 0))])
         for match in found_in(CAPITAL, self.left):
             name = match.group()
             first = not self.question[: match.start()].strip() or self.question[: match.start()].rstrip()[-1] in ".?!:"
@@ -362,9 +361,8 @@ class Filters:
             # A questionnaire's column that is a question of yes or no.
             own = stems_of(re.sub(r"\([^()]*\)", "", column.name))
             if sum(among(s, stems_of(self.question)) for s in own) * 2 > len(own):
-                self.plan.where.append(
-                    sqlglot.parse_one(f"LOWER({column_of(column).sql('postgres')}) LIKE 'yes%'", read="postgres")
-                )
+                said = exp.Lower(this=column_of(column))
+                self.plan.where.append(exp.Like(this=said, expression=exp.Literal.string("yes%")))
         for table in self.names.focus[:1]:
             kinds = [c for c in table.columns if c.kind in ("text", "any") and not c.is_key and not c.values]
             kinds = [c for c in kinds if not re.search(r"(?:name|title)$", words(c.name))][:MOST_COMPARED]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 
 MOST_FOUND = 12
 """Places where one kind of words is looked for: no question has more, and each takes its time."""
@@ -69,7 +70,6 @@ SORTED = re.compile(
     rf"(?i)\b(?:(?:sort|order|rank)ed|(?:sort|order|rank)(?: (?:them|it|the results?|results?))?) by\s+{NP}"
 )
 DOWN = re.compile(r"(?i)\b(?:descending|desc|decreasing|from (?:high|larg|new|lat)\w+ to \w+|z to a|z-a)\b")
-UP = re.compile(r"(?i)\b(?:ascending|asc|increasing|alphabetical(?:ly)?|from (?:low|small|old|earl)\w+ to \w+)\b")
 MATCHED = re.compile(
     r"\b(?P<op>(?i:(?:start|begin)(?:s|ning|ing)? with|end(?:s|ing)? (?:with|in)|contain(?:s|ing)?|includ(?:es|ing)|like))\s+"
     rf"(?:the (?:word|text|letters?) )?(?:{QUOTED}|([A-Z][\w.@-]*))"
@@ -120,4 +120,4 @@ def is_singular(noun: str) -> bool:
 def number_of(said: str, factor: str | None) -> str:
     """A number as SQL writes it; ``factor`` may be k for a thousand."""
     number = said.replace(",", "")
-    return f"{number}000" if factor == "k" else number
+    return f"{Decimal(number) * 1000:f}" if factor and factor.lower() == "k" else number

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import snowballstemmer
 from sqlglot import exp
+from sqlglot.dialects import MySQL, Redshift
 
 from keyless.mind.sql.tables import Column, Table
 from keyless.mind.text import words
@@ -17,6 +18,9 @@ LIKELY, MEANT = 0.6, 0.28
 """Likeness of names from which a column is the one that a phrase names, and of meanings where a column has to be found."""
 MOST_COMPARED = 100
 """Columns whose meaning is compared."""
+
+_RESERVED = Redshift.Generator.RESERVED_KEYWORDS & MySQL.Generator.RESERVED_KEYWORDS | {"user"}
+"""Words that mean something else in most databases, unless they are quoted."""
 
 _STEMS = snowballstemmer.stemmer("english")
 
@@ -50,7 +54,7 @@ def short(table: str) -> str:
 
 def quoted(name: str) -> bool:
     """Whether a name has to be quoted to stay what it is."""
-    return not re.fullmatch(r"[a-z_][a-z0-9_]*", name)
+    return name in _RESERVED or not re.fullmatch(r"[a-z_][a-z0-9_]*", name)
 
 
 def column_of(column: Column) -> exp.Column:
@@ -82,7 +86,7 @@ class Names:
         stems = stems_of(text)
         found = []
         for table in self.tables.values():
-            own = stems_of(table.name.rpartition(".")[2])
+            own = stems_of(short(table.name))
             places = [i for i, stem in enumerate(stems) if own and same(stem, own[-1])]
             if places and all(among(stem, stems) for stem in own):
                 found.append((places[0], table))
@@ -190,10 +194,8 @@ class Names:
         for here, there in ((one, other), (other, one)):
             for name, (target, column) in here.links.items():
                 if target == there.name:
-                    return exp.EQ(
-                        this=exp.column(name, table=short(here.name), quoted=quoted(name)),
-                        expression=exp.column(column, table=short(there.name), quoted=quoted(column)),
-                    )
+                    pair = Column(here.name, name, "any"), Column(there.name, column, "any")
+                    return exp.EQ(this=column_of(pair[0]), expression=column_of(pair[1]))
         for column in one.columns:
             if (
                 column.is_key

@@ -13,6 +13,20 @@ from keyless.mind.sql.tables import Column, Table
 from keyless.mind.sql.times import cut
 from keyless.mind.text import words
 
+_MORE_THAN_READS = (
+    exp.Insert,
+    exp.Update,
+    exp.Delete,
+    exp.Merge,
+    exp.Create,
+    exp.Drop,
+    exp.Command,
+    exp.Into,
+    exp.Lock,
+)
+SIGNS = {">": exp.GT, "<": exp.LT, ">=": exp.GTE, "<=": exp.LTE, "=": exp.EQ, "<>": exp.NEQ, "LIKE": exp.Like}
+"""What compares two parts."""
+
 
 @dataclass
 class Measure:
@@ -49,7 +63,11 @@ class Plan:
 def checked(sql: str, tables: list[Table], dialect: str | None = None) -> str | None:
     """``sql`` if it is one query that only reads, with each column named by its table and in it; else ``None``."""
     parsed = sqlglot.parse(sql, read=dialect or "postgres")
-    if len(parsed) != 1 or not isinstance(parsed[0], exp.Query):
+    # A backslash may hide the end of a string, where a database other than the one that was named reads it.
+    if "\\" in sql or len(parsed) != 1 or not isinstance(parsed[0], exp.Query) or parsed[0].find(*_MORE_THAN_READS):
+        return None
+    # What sqlglot does not know by name may do anything, as pg_sleep and lo_export do.
+    if any(function.name not in ("DATE", "DATETIME") for function in parsed[0].find_all(exp.Anonymous)):
         return None
     known = {(short(t.name), c.name) for t in tables for c in t.columns}
     made = {alias.alias for alias in parsed[0].find_all(exp.Alias)}
@@ -96,9 +114,7 @@ def compose(plan: Plan, names: Names, dialect: str | None) -> exp.Select | None:
         name = "_".join(
             re.findall(
                 r"\w+",
-                words(
-                    f"{measure.function} {measure.column.name if measure.column else measure.table.rpartition('.')[2]}"
-                ),
+                words(f"{measure.function} {measure.column.name if measure.column else short(measure.table)}"),
             )
         )
         called[id(measure)] = name[:60]
@@ -117,9 +133,7 @@ def compose(plan: Plan, names: Names, dialect: str | None) -> exp.Select | None:
     if plan.groups and (plan.measures or plan.having):
         query = query.group_by(*grouped)
     for measure, sign, value in plan.having:
-        query = query.having(
-            sqlglot.parse_one(f"{_aggregate(names, measure, False).sql('postgres')} {sign} {value}", read="postgres")
-        )
+        query = query.having(SIGNS[sign](this=_aggregate(names, measure, False), expression=exp.Literal.number(value)))
     for target, down in plan.order:
         by = (
             exp.column(called[id(target)])

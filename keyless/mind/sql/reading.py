@@ -310,7 +310,7 @@ class Reader(Filters):
         for measured, up, count, noun, at in superlatives:
             table, counted = self.names.table(entity), self.names.table(noun)
             numeric = None if counted else self.names.column(noun, ("number",)) if noun else None
-            if entity and noun and (counted or numeric or not self.names.table(noun)):
+            if entity and noun:
                 target: Column | Measure | None = numeric or (
                     None if counted else self.names.column(noun, ("number",), least=MEANT, within=self.names.near())
                 )
@@ -378,7 +378,7 @@ class Reader(Filters):
             return
         head = re.split(r"\||[?.;]|(?i:\b(?:sorted|ordered|where|whose|who|that|which (?:is|are))\b)", self.left)[0]
         distinct = bool(re.search(r"(?i)\b(?:distinct|different|unique)\b", head))
-        stems = [s for s in stems_of(head)]
+        stems = stems_of(head)
         for table in self.names.focus or list(self.names.tables.values()):
             for column in table.columns:
                 own = stems_of(column.name)

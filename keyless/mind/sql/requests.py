@@ -82,7 +82,7 @@ def _latest(messages: tuple[Message, ...]) -> str:
 def _question(text: str) -> str:
     """``text`` without the tables that it describes and the words that ask for SQL."""
     text = re.sub(
-        r"(?s)```.*?```|<(\w+)>.{0,20000}?</\1>|(?i:\bcreate table\b)[^;]*;?|\b\w+\([^()?]*,[^()?]*\)", "\n", text
+        r"(?s)```.*?```|<(\w+)>.{0,20000}?</\1>|(?i:\bcreate table\b)[^;]*;?|\b\w+\([^()?,]*,[^()?]*\)", "\n", text
     )
     lines = [line for line in text.splitlines() if line.strip() and not _describes(line)]
     kept = [
@@ -102,7 +102,7 @@ def _describes(line: str) -> bool:
         r"^\s*[\[{\]}]", line
     ):
         return True
-    if re.match(r"^[\s\-*•]*[\w.]+\s*\([^()]*,[^()]*\)", line):
+    if re.match(r"^[\s\-*•]*[\w.]+\s*\([^(),]*,[^()]*\)", line):
         return True
     listed = re.match(r"^[\s\-*•]*\"?[\w.]+\"?\s*[:(]\s*(.*)", line)
     return bool(

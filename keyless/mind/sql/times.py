@@ -101,14 +101,14 @@ def _bounds(said: str) -> tuple[str, str]:
     said = said.lower()
     if re.fullmatch(r"\d{4}", said):
         return f"{said}-01-01", f"{int(said) + 1}-01-01"
-    if quarter := re.fullmatch(r"q([1-4]) ?(\d{4})", said):
-        start = date(int(quarter.group(2)), 3 * int(quarter.group(1)) - 2, 1)
-        after = start.replace(day=28) + timedelta(days=70)
-        return str(start), str(after.replace(day=1))
     try:
+        if quarter := re.fullmatch(r"q([1-4]) ?(\d{4})", said):
+            start = date(int(quarter.group(2)), 3 * int(quarter.group(1)) - 2, 1)
+            after = start.replace(day=28) + timedelta(days=70)
+            return str(start), str(after.replace(day=1))
         day = dates.parse(said, default=dates.parse("2000-01-01")).date()
+        if re.fullmatch(rf"{_MONTHS},? \d{{4}}", said):
+            return str(day), str((day.replace(day=28) + timedelta(days=7)).replace(day=1))
+        return str(day), str(day + timedelta(days=1))
     except (ValueError, OverflowError):
         return said, said
-    if re.fullmatch(rf"{_MONTHS},? \d{{4}}", said):
-        return str(day), str((day.replace(day=28) + timedelta(days=7)).replace(day=1))
-    return str(day), str(day + timedelta(days=1))
