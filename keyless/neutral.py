@@ -47,7 +47,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text.
+    """One turn. A ``tool`` turn carries the result of the call ``tool_call_id`` as text, or its error where it ``failed``.
 
     ``attachments`` are what has not been looked at yet; ``pictures`` what those show that have.
     """
@@ -56,6 +56,7 @@ class Message:
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str = ""
+    failed: bool = False
     pictures: tuple[Shown, ...] = ()
     attachments: tuple[Attachment, ...] = ()
 

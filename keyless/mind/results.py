@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from keyless.mind.text import words
 from keyless.neutral import Message, ToolCall
 
 _MOST_VALUES = 2_000
+_DEEPEST = 60
+"""Levels of a result's JSON; what is nested deeper is taken as text."""
 _LONGEST_NAME = 300
 """Characters of a line in a list of names."""
 _FAILED = re.compile(
@@ -48,7 +51,7 @@ def outcomes(turn: tuple[Message, ...]) -> list[Outcome]:
         if message.role == "tool" and waiting:
             call = next((c for c in waiting if c.id == message.tool_call_id), waiting[0])
             waiting.remove(call)
-            found.append(Outcome(call, message.text, has_failed(message.text)))
+            found.append(Outcome(call, message.text, message.failed or has_failed(message.text)))
     return found
 
 
@@ -58,12 +61,24 @@ def parsed(text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text.strip()
+    if _is_deep(value):
+        return text.strip()
     while isinstance(value, dict) and len(value) == 1:
         (key, inner), *_ = value.items()
         if key not in ("result", "output", "return_value", "content", "data", "response"):
             break
         value = parsed(inner) if isinstance(inner, str) else inner
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether ``value`` is nested deeper than any result that means something; what recurses would fail on it."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [v for o in level if isinstance(o, dict | list) for v in (o.values() if isinstance(o, dict) else o)]
+        if not level:
+            return False
+    return True
 
 
 def has_failed(text: str) -> bool:
@@ -81,11 +96,11 @@ def has_failed(text: str) -> bool:
 
 def values(value: Any, key: str = "", above: str = "") -> Iterator[tuple[str, str, Any]]:
     """Each scalar of a result with its key and the key above it, as words; of a text its ``key: value`` pairs."""
-    todo = [(key, above, value)]
+    todo = deque([(key, above, value)])
     for _ in range(_MOST_VALUES):
         if not todo:
             return
-        key, above, value = todo.pop(0)
+        key, above, value = todo.popleft()
         if isinstance(value, dict):
             todo += [(words(str(k)), key or above, v) for k, v in value.items()]
         elif isinstance(value, list):

@@ -20,6 +20,13 @@ _LABEL = re.compile(
     r"(?im)^[ \t]*(?:here is |this is )?(?:the |a |an )?(?:[\w'-]+ ){0,3}(?:text|ticket|message|review|document|input|e-?mail|comment|"
     r"article|question|invoice|contract|transcript|content|note|notes|headline|feedback|passage|report|diff|code|brief)\s*:\s*"
 )
+_QUOTED_BELOW = re.compile(
+    r"(?i)\b(?:this|these|following|below)(?: \w{1,30}){0,2} KINDS(?: \w{1,30}){0,3}:\s+|\bKINDS:[ \t]*\n".replace(
+        "KINDS",
+        "(?:texts?|tickets?|messages?|reviews?|documents?|e-?mails?|comments?|articles?|invoices?|contracts?|transcripts?|passages?|reports?)",
+    )
+)
+_ASKING_TAG = re.compile(r"(?i)<(?:\w*_)?(?:question|query|request|task|goal|instructions?|user|input)>")
 _INSTRUCTION = re.compile(
     r"^(?:please |now |then |your task is to |i want you to |can you |could you )?(?:classify|categori[sz]e|extract|summari[sz]e|label|identify|"
     r"determine|decide|route|assign|rate|score|analy[sz]e|read|return|respond|reply with|answer with|answer only|output|"
@@ -61,6 +68,17 @@ def understand(messages: tuple[Message, ...]) -> Task:
         source += "\n".join(p.material for p in pictures)
     results = [m.content for m in messages[real[-1] :] if m.role == "tool" and not _RETRY.search(m.text)]
     return Task("\n".join([source, *results]), "\n".join([*systems, *told]))
+
+
+def without_material(text: str) -> tuple[str, str]:
+    """What a request says itself, and the fenced, tagged or announced text in it, which asks for nothing."""
+    if not _ASKING_TAG.search(text):
+        blocks, around = _blocks(text)
+        if any(blocks) and re.search(r"\w", around):
+            return around, "\n".join(blocks)
+    if (match := _QUOTED_BELOW.search(text)) and re.search(r"\w", text[: match.start()]):
+        return text[: match.end()].strip(), text[match.end() :].strip()
+    return text, ""
 
 
 def _split(text: str, *, alone: bool) -> tuple[str, list[str]]:

@@ -18,7 +18,7 @@ from keyless.mind.extraction import Extractor
 from keyless.mind.filling import Filler, Writer
 from keyless.mind.results import outcomes, readable
 from keyless.mind.sql.requests import asks_for_sql, sql_for, with_sql
-from keyless.mind.tasks import Task, schema_in, understand
+from keyless.mind.tasks import Task, schema_in, understand, without_material
 from keyless.mind.text import sentences, up_to_last_stop
 from keyless.mind.tools import Planner
 from keyless.neutral import Message, Request, Shown, Tool, ToolCall
@@ -115,10 +115,10 @@ class Thinker:
         answering = [t for t in request.tools if _ANSWER_TOOL.search(f"{t.name} {t.description}")]
         working = [t for t in request.tools if t not in answering]
         asked = [m.text for m in request.messages if m.role == "user" and m.text.strip()]
-        question = asked[-1] if asked else ""
+        question, quoted = without_material(asked[-1] if asked else "")
         system = "\n".join(m.text for m in request.messages if m.role == "system")
-        # What a call is about may stand in a picture; what is written there asks for none.
-        shown = "\n".join(p.material for p in pictures_of(request.messages))
+        # What a call is about may stand in a picture or a quoted text; what is written there asks for none.
+        shown = "\n".join(filter(None, [quoted, *(p.material for p in pictures_of(request.messages))]))
         planner = Planner(
             self._decider, lambda tool, text: self._arguments(tool, Task(text, task.instructions), None), shown
         )

@@ -5,11 +5,24 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from keyless.mind.decisions import TOOL_FITS, Decider
-from keyless.mind.goals import asks_to_act, changes, halves, is_kin, steps, undoes
+from keyless.mind.goals import (
+    Step,
+    asks_for_a_person,
+    asks_to_act,
+    changes,
+    halves,
+    is_kin,
+    names_its_thing,
+    only_adds,
+    states_a_need,
+    steps,
+    undoes,
+)
 from keyless.mind.results import Outcome, listing, values
 from keyless.mind.schemas import Validator
 from keyless.mind.text import words
@@ -24,7 +37,7 @@ _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+")
 _WHEN = re.compile(
     r"(?i)\b(?:today|tomorrow|yesterday|(?:next |last )?(?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:next|last|this) (?:week|month|year))\b"
 )
-_CONDITION = re.compile(r"(?i)\b(?:if|unless|in case|otherwise|should (?:it|they|he|she|there))\b")
+_COUNTED = r"(?!is |was |has |does |as |this )[a-z]+s\b"
 _PEOPLE = ("to", "recipient", "recipients", "receiver", "address")
 _LIST_ASKED = re.compile(r"(?i)\b(?:list|which|exist|available)\b")
 _OFFERED = re.compile(
@@ -53,11 +66,18 @@ class Planner:
             return corrected
         calls: list[tuple[Tool, dict[str, Any]]] = []
         used = {o.call.name for o in done}
+        left = _calls_made(done)
+        broken = _has_broken(done)
         for text, tool in self._plan(goal, system, tools):
-            if tool.name in used:
-                # It was called for this step, or for an earlier one with all that the goal names.
+            if broken and changes(tool):
+                # It may rest on what failed.
                 continue
             ready, missing = self._arguments(tool, text, goal, done)
+            # The first calls of a tool were made for the first steps that ask for it.
+            before, left[tool.name] = left[tool.name], max(0, left[tool.name] - len(ready))
+            ready = ready[before:]
+            if not ready:
+                continue
             if missing:
                 source = self._source(missing, tool, tools, used | {t.name for t, _ in calls})
                 if source is not None and not calls:
@@ -74,24 +94,28 @@ class Planner:
     def _plan(self, goal: str, system: str, tools: list[Tool]) -> list[tuple[str, Tool]]:
         """Each step with the tool that it asks for; reading that the system prompt tells to do comes first."""
         plan: list[tuple[str, Tool]] = []
-        for step in steps(goal):
-            parts = halves(step)
+        asked = steps(goal)
+        for step in asked:
+            parts = [Step(part, step.certain) for part in halves(step.text)]
             if len(parts) > 1 and len({t.name for p in parts if (t := self._tool_for(p, tools, least=0.35))}) > 1:
-                plan += [(p, t) for p in parts if (t := self._tool_for(p, tools))]
+                plan += [(p.text, t) for p in parts if (t := self._tool_for(p, tools))]
             elif tool := self._tool_for(step, tools):
-                plan.append((step, tool))
-        if not plan and (tool := self._tool_for(goal, tools)):
+                plan.append((step.text, tool))
+        # All of the goal but what it asks not to do.
+        whole = Step(" ".join(step.text for step in asked), all(step.certain for step in asked))
+        if asked and not plan and (tool := self._tool_for(whole, tools)) and not undoes(tool):
             plan.append((goal, tool))
         reading = [t for t in tools if not changes(t)]
         told = [t for t in reading if re.search(rf"\b{re.escape(t.name)}\b", system)]
         urged = bool(told) or bool(
             re.search(r"(?i)\b(?:use|using|with)\b[^.]{0,30}\btools?\b|\blook\b[^.]{0,20}\bup\b", system)
         )
-        if urged and not plan and (tool := self._tool_for(goal, reading, least=_LOOSELY)):
+        if urged and asked and not plan and (tool := self._tool_for(whole, reading, least=_LOOSELY)):
             plan.append((goal, tool))
         return [*((goal, t) for t in told if plan), *plan]
 
-    def _tool_for(self, step: str, tools: list[Tool], least: float = TOOL_FITS) -> Tool | None:
+    def _tool_for(self, asked: Step, tools: list[Tool], least: float = TOOL_FITS) -> Tool | None:
+        step = asked.text
         said = set(re.findall(r"[a-z]+", step.lower()))
         # Its name stands there, as it is or as words: "read_file", "read the file".
         named = [
@@ -104,11 +128,18 @@ class Planner:
         for tool in named or tools:
             score, akin = self._decider.tool_score(step, tool), False
             if changes(tool):
-                if _CONDITION.search(step):
+                if not asked.certain:
                     # Whether it holds nobody here can judge: what changes something is not done on a guess.
                     continue
+                if asks_to_act(step) and asks_for_a_person(step, tool):
+                    scored.append((score + 1.0, tool))
+                    continue
                 akin = asks_to_act(step) and is_kin(step, tool)
-                if not akin and (undoes(tool) or score < _STRONGLY or not asks_to_act(step)):
+                if akin and undoes(tool) and not names_its_thing(step, tool):
+                    # "Delete the file" is not for a tool that deletes accounts.
+                    continue
+                enough = TOOL_FITS if only_adds(tool) and states_a_need(step) else _STRONGLY
+                if not akin and (undoes(tool) or score < enough or not asks_to_act(step)):
                     refused = refused if asks_to_act(step) else max(refused, score)
                     continue
             if named or score >= least:
@@ -138,7 +169,11 @@ class Planner:
                 _is_reference(name) and " " in str(found[name])
             ):
                 # A sentence is no path, id or key.
-                found[name] = next(iter(_PATH.findall(goal)), "unknown") if _holds_path(name) else "unknown"
+                found[name] = (
+                    next(iter(_PATH.findall(step) or _PATH.findall(goal)), "unknown")
+                    if _holds_path(name)
+                    else "unknown"
+                )
             required = name in tool.parameters.get("required", [])
             if is_gap(found[name]) or (_is_reference(name) and str(found[name]) not in goal):
                 known = self._from_results(name, tool, goal, done)
@@ -166,6 +201,13 @@ class Planner:
                         found[name] = said.group()
                     else:
                         missing.append(name)
+        if undoes(tool):
+            # "the customer with 3 complaints" is not customer 3.
+            missing += [
+                n
+                for n in found
+                if _is_reference(n) and re.search(rf"(?<!\w){re.escape(str(found[n]))} {_COUNTED}", goal)
+            ]
         return [{**found, **other} for other in _siblings(found, step)] or [found], missing
 
     def _from_results(self, name: str, tool: Tool, goal: str, done: list[Outcome]) -> Any:
@@ -173,12 +215,20 @@ class Planner:
         wanted, last = words(name), words(name).split()[-1]
         for outcome in reversed([o for o in done if not o.failed]):
             near = f"{words(outcome.call.name)} "
-            for key, above, value in values(outcome.value):
-                if key == wanted or (
-                    key == last and set(wanted.split()[:-1]) <= set(f"{near}{above}".replace("s ", " ").split())
-                ):
-                    return value
+            known = [
+                value
+                for key, above, value in values(outcome.value)
+                if key == wanted
+                or (key == last and set(wanted.split()[:-1]) <= set(f"{near}{above}".replace("s ", " ").split()))
+            ]
+            if known:
+                return None if undoes(tool) and len(set(map(str, known))) > 1 else known[0]
             names = [n for n in listing(outcome.value) if not n.endswith("/")]
+            if undoes(tool):
+                # Which one is meant has to stand in the goal, not only to be like it.
+                said = set(re.findall(r"\w+", words(goal)))
+                names = [n for n in names if set(re.findall(r"\w+", words(n.rpartition(".")[0] or n))) <= said]
+                names = names if len(names) == 1 else []
             if names and (_is_reference(name) or set(wanted.split()) & set(near.split())):
                 return names[
                     max(range(len(names)), key=self._decider.alike(goal, [words(n) for n in names]).__getitem__)
@@ -199,7 +249,8 @@ class Planner:
         self, goal: str, tools: list[Tool], done: list[Outcome], used: set[str]
     ) -> list[tuple[Tool, dict[str, Any]]]:
         """After a mere list of names, the tool that reads what is behind one; not where the goal asks for the list."""
-        if not done or not listing(done[-1].value) or _LIST_ASKED.search(steps(goal)[-1] if steps(goal) else goal):
+        last = [goal, *(step.text for step in steps(goal))][-1]
+        if not done or not listing(done[-1].value) or _LIST_ASKED.search(last):
             return []
         for tool in tools:
             needed = tool.parameters.get("required", [])
@@ -222,7 +273,8 @@ class Planner:
         last = done[-1]
         tool = next((t for t in tools if t.name == last.call.name), None)
         offered = _OFFERED.search(last.text[:4_000])
-        if tool is None or offered is None:
+        if tool is None or offered is None or undoes(tool):
+            # What is taken away for good is what the goal names, never what a tool offers instead.
             return []
         choices = (
             re.findall(r"[\"'`]([^\"'`\n]{1,80})[\"'`]", offered.group(1))
@@ -238,6 +290,20 @@ class Planner:
             if _key(tool.name, fixed) not in made and Validator(tool.parameters).accepts(fixed):
                 return [(tool, fixed)]
         return []
+
+
+def _calls_made(done: list[Outcome]) -> Counter[str]:
+    """How often each tool was called, without those calls that were made again after an error."""
+    again = [*(o.call.name for o in done[1:]), ""]
+    return Counter(
+        o.call.name for o, following in zip(done, again, strict=False) if not (o.failed and following == o.call.name)
+    )
+
+
+def _has_broken(done: list[Outcome]) -> bool:
+    """Whether a call failed and no later one of its tool went well."""
+    last = {o.call.name: o.failed for o in done}
+    return any(last.values())
 
 
 def is_gap(value: Any) -> bool:

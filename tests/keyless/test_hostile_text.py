@@ -40,6 +40,7 @@ def look_through(prompt: str) -> None:
     # An e-mail is found by its form alone, so this asks no model.
     filler._strings({"type": "string", "format": "email"}, "items", "", prompt, 3)
     results.readable(prompt), results.listing(prompt), goals.steps(prompt), goals.halves(prompt)
+    tasks.without_material(prompt)
     tools._OFFERED.search(prompt[:4_000]), tools._siblings({"city": "A", "id": "1"}, prompt)
 
 

@@ -56,6 +56,7 @@ class Block(bodies.Loose):
     name: str = ""
     input: dict[str, Any] = Field(default_factory=dict)
     tool_use_id: str = ""
+    is_error: bool | None = None
     content: str | list[dict[str, Any]] | None = None
     source: Source | None = None
     cache_control: CacheControl | None = None
@@ -160,7 +161,8 @@ def _messages(message: InputMessage) -> list[Message]:
     for block in message.content:
         if block.type == "tool_result":
             text, returned = _content(block.content)
-            turns.append(Message("tool", text, tool_call_id=block.tool_use_id, attachments=returned))
+            failed = bool(block.is_error)
+            turns.append(Message("tool", text, tool_call_id=block.tool_use_id, failed=failed, attachments=returned))
     calls = tuple(ToolCall(b.id, b.name, b.input) for b in message.content if b.type == "tool_use")
     said = [b for b in message.content if b.type not in ("tool_result", "tool_use", "thinking", "redacted_thinking")]
     if said or calls:

@@ -54,6 +54,7 @@ class ToolUse(bodies.Loose):
 class ToolResult(bodies.Loose):
     toolUseId: str
     content: list[dict[str, Any]] = Field(default_factory=list)
+    status: Literal["success", "error"] | None = None
 
 
 class CachePoint(bodies.Loose):
@@ -168,7 +169,8 @@ def _result(result: ToolResult) -> Message:
     texts, sent = attachments.sorted_out(_shown([bodies.validated(c, Block) for c in files]))
     rest = [c for c in result.content if c not in files]
     said = [c["text"] if isinstance(c.get("text"), str) else json.dumps(c.get("json", c)) for c in rest]
-    return Message("tool", "\n".join([*said, *texts]), tool_call_id=result.toolUseId, attachments=sent)
+    failed = result.status == "error"
+    return Message("tool", "\n".join([*said, *texts]), tool_call_id=result.toolUseId, failed=failed, attachments=sent)
 
 
 def _messages(message: ConverseMessage) -> list[Message]:
