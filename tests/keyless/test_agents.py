@@ -47,7 +47,8 @@ def test_two_rounds_with_parallel_calls(kind, keyless_url):
         return "one invoice of 240 EUR"
 
     result = agent.run_sync("Get the weather in Paris and Berlin. Which invoices does the customer Ana Costa have?")
-    assert seen[:2] == ["Paris", "Berlin"] and seen[-1] == "C-300" and len(seen) == 4
+    # Calls of one round run side by side.
+    assert set(seen[:2]) == {"Paris", "Berlin"} and seen[-1] == "C-300" and len(seen) == 4
     assert result.output.strip()
 
 
