@@ -19,10 +19,11 @@ from keyless.mind.filling import Filler, Writer
 from keyless.mind.results import outcomes, readable
 from keyless.mind.sql.requests import asks_for_sql, sql_for, with_sql
 from keyless.mind.tasks import Task, schema_in, understand, without_material
-from keyless.mind.text import sentences, up_to_last_stop
+from keyless.mind.text import sentences, up_to_last_stop, words
 from keyless.mind.tools import Planner
 from keyless.neutral import Message, Request, Shown, Tool, ToolCall
 
+_ABOUT_TABLES = re.compile(r"(?i)\b(?:tables?|schemas?|columns?)\b")
 ABOUT_THE_RESULTS = 0.5
 """Cosine similarity from which a sentence is taken to be about what tools returned."""
 # Agent frameworks hand over their answer through a tool; they describe it so.
@@ -119,9 +120,16 @@ class Thinker:
         system = "\n".join(m.text for m in request.messages if m.role == "system")
         # What a call is about may stand in a picture or a quoted text; what is written there asks for none.
         shown = "\n".join(filter(None, [quoted, *(p.material for p in pictures_of(request.messages))]))
-        planner = Planner(
-            self._decider, lambda tool, text: self._arguments(tool, Task(text, task.instructions), None), shown
-        )
+
+        def fill(tool: Tool, text: str) -> dict[str, Any]:
+            arguments = self._arguments(tool, Task(text, task.instructions), None)
+            # A query comes after the tables are known, where another tool tells them.
+            told = any(_ABOUT_TABLES.search(words(t.name)) for t in working if t is not tool)
+            return with_sql(
+                arguments, tool.parameters, request.messages, self._decider.alike, "unknown" if told else None
+            )
+
+        planner = Planner(self._decider, fill, shown)
         chosen = planner.next(question, system, working, done)
         calls = [ToolCall(self._next_id(), tool.name, arguments) for tool, arguments in chosen]
         if calls:

@@ -25,12 +25,14 @@ from keyless.mind.goals import (
 )
 from keyless.mind.results import Outcome, listing, values
 from keyless.mind.schemas import Validator
+from keyless.mind.sql.requests import is_sql
 from keyless.mind.text import words
 from keyless.neutral import Tool
 
 Fill = Callable[[Tool, str], dict[str, Any]]
 """Fills a tool's arguments from a text."""
 _MOST_CALLS = 16
+_MOST_TABLES = 6
 _LOOSELY, _STRONGLY = 0.12, 0.45
 _PATH = re.compile(r"[\w.-]*/[\w./-]*\w/?|\b[\w-]+\.[a-z]\w{1,4}\b")
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64})+")
@@ -79,10 +81,9 @@ class Planner:
             if not ready:
                 continue
             if missing:
-                source = self._source(missing, tool, tools, used | {t.name for t, _ in calls})
-                if source is not None and not calls:
-                    ready, unknown = self._arguments(source, text, goal, done)
-                    calls = [] if unknown else [(source, a) for a in ready]
+                calls = calls or self._to_find(
+                    missing, tool, [t for t in tools if t.name not in used], text, goal, done
+                )
                 break
             if calls and changes(tool):
                 # What changes something waits for what is read before it.
@@ -235,15 +236,27 @@ class Planner:
                 ]
         return None
 
-    def _source(self, missing: list[str], tool: Tool, tools: list[Tool], used: set[str]) -> Tool | None:
-        """A tool that only reads and may return what is missing."""
+    def _to_find(
+        self, missing: list[str], tool: Tool, tools: list[Tool], step: str, goal: str, done: list[Outcome]
+    ) -> list[tuple[Tool, dict[str, Any]]]:
+        """Calls of a tool that only reads and may return what ``tool`` misses."""
         noun = " ".join(w for n in missing for w in words(n).split() if w not in ("id", "name", "number"))
         if any(map(_holds_path, missing)):
             noun += " file key folder director"
-        others = [t for t in tools if t.name not in used and t is not tool and not changes(t)]
+        if for_sql := any(is_sql(n, tool.parameters["properties"].get(n)) for n in missing):
+            noun = "table schema column"
         stem = re.compile(rf"(?i)\b(?:{'|'.join(map(re.escape, noun.split())) or 'id'})")
-        fitting = [t for t in others if stem.search(f"{words(t.name)} {t.description}")]
-        return max(fitting, key=lambda t: self._decider.tool_score(f"find {noun}", t), default=None)
+        fitting = [
+            t for t in tools if t is not tool and not changes(t) and stem.search(f"{words(t.name)} {t.description}")
+        ]
+        for source in sorted(fitting, key=lambda t: -self._decider.tool_score(f"find {noun}", t)):
+            if any(is_sql(n, p) for n, p in source.parameters.get("properties", {}).items()):
+                continue
+            tables = _tables(source, done) if for_sql else []
+            ready, unknown = (tables, []) if tables else self._arguments(source, step, goal, done)
+            if ready and not unknown:
+                return [(source, a) for a in ready]
+        return []
 
     def _opened(
         self, goal: str, tools: list[Tool], done: list[Outcome], used: set[str]
@@ -290,6 +303,13 @@ class Planner:
             if _key(tool.name, fixed) not in made and Validator(tool.parameters).accepts(fixed):
                 return [(tool, fixed)]
         return []
+
+
+def _tables(source: Tool, done: list[Outcome]) -> list[dict[str, Any]]:
+    """The arguments that describe each table of which an earlier result is a list; a query may need several."""
+    needed = source.parameters.get("required", [])
+    names = next((listing(o.value) for o in reversed(done) if not o.failed and listing(o.value)), [])
+    return [{needed[0]: name} for name in names[:_MOST_TABLES]] if len(needed) == 1 else []
 
 
 def _calls_made(done: list[Outcome]) -> Counter[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import pytest
 from pydantic_ai import Agent
@@ -208,3 +209,50 @@ def test_a_result_may_be_nested_as_deep_as_it_likes(depth):
 def test_many_values_are_looked_through_at_once():
     wide = json.dumps({str(n): {"a": n} for n in range(200_000)})
     assert len(list(results.values(results.parsed(wide)))) < 2_000
+
+
+SHOP = {
+    "orders": [{"name": "id", "type": "INTEGER"}, {"name": "customer_id", "type": "INTEGER"}, {"name": "total", "type": "REAL"}],
+    "customers": [{"name": "id", "type": "INTEGER"}, {"name": "name", "type": "TEXT"}, {"name": "city", "type": "TEXT"}],
+}  # fmt: skip
+
+
+def test_a_query_is_written_once_the_tables_are_known(http):
+    def tool(name: str, says: str, **parameters: str) -> dict:
+        properties = {n: {"type": "string", "description": d} for n, d in parameters.items()}
+        schema = {"type": "object", "properties": properties, "required": list(properties)}
+        return {"type": "function", "function": {"name": name, "description": says, "parameters": schema}}
+
+    tools = [
+        tool("list_tables", "List the tables of the database."),
+        tool("get_schema", "Get the columns of a table.", table_name="Name of the table to inspect."),
+        tool("query", "Run a SQL query and return its rows.", sql="SQL query to execute."),
+    ]
+    database = sqlite3.connect(":memory:")
+    database.executescript(
+        "CREATE TABLE orders (id INTEGER, customer_id INTEGER, total REAL); CREATE TABLE customers (id INTEGER, name TEXT, city TEXT);"
+        "INSERT INTO orders VALUES (1, 1, 10.5), (2, 1, 20), (3, 2, 7); INSERT INTO customers VALUES (1, 'Ana', 'Porto'), (2, 'Tom', 'Riga');"
+    )
+
+    def answered(name: str, arguments: dict) -> object:
+        if name == "list_tables":
+            return list(SHOP)
+        if name == "get_schema":
+            return {"columns": SHOP[arguments["table_name"]]}
+        return {"rows": database.execute(arguments["sql"]).fetchall()}
+
+    messages: list[dict] = [{"role": "user", "content": "What is the total revenue of the customer named Ana?"}]
+    called, rows = [], None
+    for _ in range(6):
+        message = quality._chat(http, messages, tools=tools, max_tokens=40)
+        messages.append({"role": "assistant", **message})
+        if not message.get("tool_calls"):
+            break
+        for call in message["tool_calls"]:
+            function = call["function"]
+            result = answered(function["name"], json.loads(function["arguments"]))
+            called.append(function["name"])
+            rows = result["rows"] if function["name"] == "query" else rows
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
+    assert called == ["list_tables", "get_schema", "get_schema", "query"]
+    assert rows == [(30.5,)]

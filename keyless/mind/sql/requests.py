@@ -22,6 +22,7 @@ _LEAD = re.compile(
     r"(?:SQL\s*)?(?:query|statement|SQL|SELECT)\s*(?:query|statement)?\s*(?:that|to|which|for)?\s*(?:finds?|returns?|gets?|shows?|lists?|computes?|calculates?|answers?)?:?\s*"
 )
 _FIELD = re.compile(r"(?i)\bsql\b")
+_QUERY = re.compile(r"(?i)\s*(?:select\b.+\bfrom|with\b.+\bselect|select\s+[\d'])\b", re.S)
 _WORDS_ABOUT = re.compile(
     r"(?i)\b(?:why|how|explain\w*|explanation|summary|reason\w*|describe\w*|title|comment|dialect|error|whether)\b"
 )
@@ -40,16 +41,26 @@ def sql_for(messages: tuple[Message, ...], alike: Alike) -> str | None:
 
 
 def with_sql(
-    arguments: dict[str, Any], schema: dict[str, Any], messages: tuple[Message, ...], alike: Alike
+    arguments: dict[str, Any],
+    schema: dict[str, Any],
+    messages: tuple[Message, ...],
+    alike: Alike,
+    otherwise: str | None = None,
 ) -> dict[str, Any]:
-    """``arguments`` with a query in each string that ``schema`` names or describes as SQL, where one can be written."""
+    """``arguments`` with a query in each string that ``schema`` names or describes as SQL.
+
+    Where none can be written, ``otherwise`` stands there, or what stood there before. A query that the client wrote stays.
+    """
     properties = schema.get("properties", {})
-    wanted = [n for n, v in arguments.items() if isinstance(v, str) and _is_sql(n, properties.get(n))]
-    written = sql_for(messages, alike) if wanted else None
+    wanted = [
+        n for n, v in arguments.items() if isinstance(v, str) and is_sql(n, properties.get(n)) and not _QUERY.match(v)
+    ]
+    written = (sql_for(messages, alike) or otherwise) if wanted else None
     return {**arguments, **dict.fromkeys(wanted, written)} if written else arguments
 
 
-def _is_sql(name: str, schema: Any) -> bool:
+def is_sql(name: str, schema: Any) -> bool:
+    """Whether a parameter or field of this name and JSON Schema holds a query."""
     described = schema.get("description", "") if isinstance(schema, dict) else ""
     plain = f"{words(name)}. {described}" if isinstance(described, str) else words(name)
     return bool(_FIELD.search(plain)) and not _WORDS_ABOUT.search(plain)
