@@ -1,7 +1,7 @@
 """The answers that a prompt allows, when it asks for one of a few: "Answer with one word: yes or no".
 
 What counts is the request's structure: where options stand, and that the answer is asked to be one of them. A list that says how,
-for whom or about what to write ("in English or French") is none of options.
+for whom or about what to write ("in English or French") is not a list of options.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from keyless.mind.decisions import Decider
 from keyless.mind.embedder import Embedder
 
 SHARPNESS = 10.0
-"""What a difference of likeness counts for. On the labelled sets 40 of 70 answers are given with 0.8 or more, all of them right."""
+"""What a difference of likeness counts for: by 0.2, and an answer is seven times as probable as the other."""
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ def test_classification(client):
     assert total.total >= 60 and len(scores) >= 6
     assert total.share >= 0.9, total.wrong
     # States of one thing ("delivered", "delayed") are the hardest for sentence vectors.
-    assert all(s.share >= 0.6 for s in scores), [(s.name, s.wrong) for s in scores]
+    # What a shipment is going through is told by what happened to it: MiniLM gets six of ten.
+    lower = {"shipment": 0.6}
+    assert all(s.share >= lower.get(s.name, 0.75) for s in scores), [(s.name, s.wrong) for s in scores]
 
 
 def test_fields(client):
