@@ -75,6 +75,9 @@ class Planner:
                 # It may rest on what failed.
                 continue
             ready, missing = self._arguments(tool, text, goal, done)
+            tables = _tables(tool, done)
+            # Those that the goal names, or else all.
+            ready = [t for t in tables if re.search(rf"\b{re.escape(*t.values())}\b", goal)] or tables or ready
             # The first calls of a tool were made for the first steps that ask for it.
             before, left[tool.name] = left[tool.name], max(0, left[tool.name] - len(ready))
             ready = ready[before:]
@@ -113,7 +116,8 @@ class Planner:
         )
         if urged and asked and not plan and (tool := self._tool_for(whole, reading, least=_LOOSELY)):
             plan.append((goal, tool))
-        return [*((goal, t) for t in told if plan), *plan]
+        whole_plan = [*((goal, t) for t in told if plan), *plan]
+        return [one for n, one in enumerate(whole_plan) if one not in whole_plan[:n]]
 
     def _tool_for(self, asked: Step, tools: list[Tool], least: float = TOOL_FITS) -> Tool | None:
         step = asked.text
@@ -224,7 +228,8 @@ class Planner:
             ]
             if known:
                 return None if undoes(tool) and len(set(map(str, known))) > 1 else known[0]
-            names = [n for n in listing(outcome.value) if not n.endswith("/")]
+            # What a tool returned names none of its own arguments: the columns of a table are no tables.
+            names = [n for n in listing(outcome.value) if not n.endswith("/")] if outcome.call.name != tool.name else []
             if undoes(tool):
                 # Which one is meant has to stand in the goal, not only to be like it.
                 said = set(re.findall(r"\w+", words(goal)))
@@ -308,8 +313,10 @@ class Planner:
 def _tables(source: Tool, done: list[Outcome]) -> list[dict[str, Any]]:
     """The arguments that describe each table of which an earlier result is a list; a query may need several."""
     needed = source.parameters.get("required", [])
-    names = next((listing(o.value) for o in reversed(done) if not o.failed and listing(o.value)), [])
-    return [{needed[0]: name} for name in names[:_MOST_TABLES]] if len(needed) == 1 else []
+    if len(needed) != 1 or "table" not in words(needed[0]).split():
+        return []
+    lists = (listing(o.value) for o in reversed(done) if not o.failed and o.call.name != source.name)
+    return [{needed[0]: name} for name in next(filter(None, lists), [])[:_MOST_TABLES]]
 
 
 def _calls_made(done: list[Outcome]) -> Counter[str]:
