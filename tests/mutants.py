@@ -95,7 +95,9 @@ class Tests:
         self.folder = folder
         self.dags = folder / "dags"
         self.dags.mkdir()
-        (folder / "include").symlink_to(REPO / "include")
+        # What a lesson finds beside its folder.
+        for name in ("include", "deploy", "docker-compose.yaml"):
+            (folder / name).symlink_to(REPO / name)
         self.environment = {
             **os.environ,
             "COURSE_TEST_STATE": str(folder / "state"),
